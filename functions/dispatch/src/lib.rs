@@ -1,0 +1,1 @@
+//! Triggers, deliveries, Slack and signed webhooks

@@ -1,0 +1,1 @@
+//! Tracking calls over HTTPS become durable messages

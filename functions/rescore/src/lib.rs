@@ -1,0 +1,1 @@
+//! Finds accounts and deliveries that are due

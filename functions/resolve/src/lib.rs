@@ -1,0 +1,1 @@
+//! Identities become leads, leads join accounts

@@ -1,0 +1,1 @@
+//! Account score, engagement and surge from states and fields

@@ -1,0 +1,1 @@
+//! The DynamoDB, SQS and Lambda adapters: the only crate that names AWS

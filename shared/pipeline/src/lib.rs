@@ -1,0 +1,20 @@
+#![doc = include_str!("../README.md")]
+
+pub mod clock;
+pub mod credentials;
+pub mod memory;
+pub mod messages;
+pub mod queue;
+pub mod records;
+pub mod secrets;
+pub mod stage;
+pub mod store;
+
+pub use clock::{Clock, Entropy, ManualClock, SystemClock, SystemEntropy};
+pub use credentials::{Credential, CredentialKind, Credentials};
+pub use messages::{AccountChanged, AccountScored, AccountTouched, Change, EventsReceived, Message, Parcel, Rejected};
+pub use queue::{Homes, Queue, QueueError};
+pub use records::Versioned;
+pub use secrets::{SecretError, Secrets};
+pub use stage::{Outcome, Received, Stage, StageError};
+pub use store::{Body, Condition, Consistency, Item, Key, Page, Query, Store, StoreError, Table, Write};

@@ -1,0 +1,79 @@
+//! The queue port and the way messages are packed into it.
+
+use crate::messages::{AccountScored, AccountTouched, Message};
+use domain::{Home, WorkspaceId};
+use std::{collections::BTreeMap, collections::BTreeSet, future::Future};
+use thiserror::Error;
+
+/// Why a send failed. Whoever gets this must not acknowledge what it was working on.
+#[derive(Debug, Error)]
+pub enum QueueError {
+    /// The queue can't be reached or is busy; some of the messages may have been sent.
+    #[error("the queue did not take the message")]
+    Unavailable {
+        /// What the adapter saw.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The message can never be sent.
+    #[error("the queue refused the message: {reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A queue of one type of message.
+///
+/// Obligations of an adapter: messages are durable when the future resolves; each is delivered at least once, in any order;
+/// one that is not acknowledged comes again; one that came too often goes to the dead queue.
+pub trait Queue<M: Message>: Send + Sync + 'static {
+    /// Sends messages. On an error some may have been sent: the caller sends all of them again.
+    fn send(&self, messages: Vec<M>) -> impl Future<Output = Result<(), QueueError>> + Send;
+}
+
+impl<M: Message, Q: Queue<M>> Queue<M> for std::sync::Arc<Q> {
+    fn send(&self, messages: Vec<M>) -> impl Future<Output = Result<(), QueueError>> + Send {
+        (**self).send(messages)
+    }
+}
+
+/// How many homes fit one hint with room to spare: 200 ids of the longest kind stay under 64 KB.
+pub const HOMES_PER_MESSAGE: usize = 200;
+
+/// Homes that were touched, collected over an invocation and sent as few packed hints.
+#[derive(Debug, Default)]
+pub struct Homes(BTreeMap<WorkspaceId, BTreeSet<Home>>);
+
+impl Homes {
+    /// Adds a home; one that is there already stays once.
+    pub fn add(&mut self, workspace: &WorkspaceId, home: Home) {
+        self.0.entry(workspace.clone()).or_default().insert(home);
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn packed<M>(self, make: impl Fn(WorkspaceId, Vec<Home>) -> M) -> Vec<M> {
+        let mut messages = Vec::new();
+        for (workspace, homes) in self.0 {
+            let homes: Vec<Home> = homes.into_iter().collect();
+            for chunk in homes.chunks(HOMES_PER_MESSAGE) {
+                messages.push(make(workspace.clone(), chunk.to_vec()));
+            }
+        }
+        messages
+    }
+
+    /// As hints for score.
+    pub fn touched(self) -> Vec<AccountTouched> {
+        self.packed(|workspace, homes| AccountTouched { workspace, homes })
+    }
+
+    /// As hints for level.
+    pub fn scored(self) -> Vec<AccountScored> {
+        self.packed(|workspace, homes| AccountScored { workspace, homes })
+    }
+}

@@ -1,0 +1,447 @@
+//! What is stored under which key. One place, so that an operator, the simulator and a later build find the same layout.
+//!
+//! Text bodies are JSON. A field that a newer build added is ignored by an older one; a field that an older build did not
+//! write takes its default.
+
+use crate::store::{Body, Item, Key, StoreError, Table};
+use domain::{
+    AccountId, BatchId, Day, Home, Identity, IdentityId, Order, Timestamp, WorkspaceId, field::FieldFacts, hash64,
+    resolution::Resolution, transition::Transition,
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
+
+/// Over how many partitions rows, journals and due items are spread, so that none is hot.
+pub const SHARDS: u64 = 16;
+
+fn shard(of: &str) -> u64 {
+    hash64(&[of.as_bytes()]) % SHARDS
+}
+
+/// A JSON body.
+pub fn text<T: Serialize>(key: &Key, record: &T) -> Result<Body, StoreError> {
+    serde_json::to_string(record).map(Body::Text).map_err(|source| StoreError::Corrupt {
+        key: Box::new(key.clone()),
+        what: std::any::type_name::<T>(),
+        source: Box::new(source),
+    })
+}
+
+/// Reads a JSON body.
+pub fn from_item<T: DeserializeOwned>(item: &Item) -> Result<T, StoreError> {
+    let read = match &item.body {
+        Body::Text(text) => serde_json::from_str(text),
+        Body::Bytes(bytes) => serde_json::from_slice(bytes),
+    };
+    read.map_err(|source| StoreError::Corrupt { key: Box::new(item.key.clone()), what: std::any::type_name::<T>(), source: Box::new(source) })
+}
+
+/// A record together with the version under which it was read; version 0 when nothing was there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Versioned<T> {
+    /// The version read.
+    pub version: u64,
+    /// What was there.
+    pub record: T,
+}
+
+// ---- Keys ----------------------------------------------------------------------------------------------------------
+
+/// The mapping of an identity: table accounts.
+pub fn identity_key(workspace: &WorkspaceId, identity: &IdentityId) -> Key {
+    Key::new(Table::Accounts, format!("{workspace}#I#{identity}"), "I")
+}
+
+/// The partition of a home: table accounts.
+pub fn home_partition(workspace: &WorkspaceId, home: &Home) -> String {
+    format!("{workspace}#H#{home}")
+}
+
+/// An item of a home.
+pub fn home_key(workspace: &WorkspaceId, home: &Home, sk: &str) -> Key {
+    Key::new(Table::Accounts, home_partition(workspace, home), sk)
+}
+
+/// Sort key of the [`AccountRecord`].
+pub const ACCOUNT: &str = "A";
+/// Sort key of the [`OwnFields`].
+pub const OWN_FIELDS: &str = "M";
+/// Sort key of the [`ScoreRecord`].
+pub const SCORE: &str = "R";
+/// Sort keys of states begin with this; the identity follows.
+pub const STATE: &str = "S#";
+
+/// The state of an identity at its home.
+pub fn state_key(workspace: &WorkspaceId, home: &Home, identity: &IdentityId) -> Key {
+    home_key(workspace, home, &format!("{STATE}{identity}"))
+}
+
+/// The partition that holds the standings of one shard. `leads` tells the rows of unresolved leads from those of accounts.
+pub fn standing_partition(workspace: &WorkspaceId, leads: bool, shard: u64) -> String {
+    format!("{workspace}#V{}#{shard:02}", if leads { "l" } else { "a" })
+}
+
+/// The standing of a home.
+pub fn standing_key(workspace: &WorkspaceId, home: &Home) -> Key {
+    let sk = home.to_string();
+    Key::new(Table::Accounts, standing_partition(workspace, home.account().is_none(), shard(&sk)), sk)
+}
+
+/// The levels of a home's leads.
+pub fn lead_levels_key(workspace: &WorkspaceId, home: &Home) -> Key {
+    Key::new(Table::Accounts, format!("{workspace}#W#{home}"), "W")
+}
+
+/// The partition of a home's history, oldest first; sort key: the sequence number with twelve digits.
+pub fn history_partition(workspace: &WorkspaceId, home: &Home) -> String {
+    format!("{workspace}#T#{home}")
+}
+
+/// One transition of the history.
+pub fn history_key(workspace: &WorkspaceId, home: &Home, seq: u64) -> Key {
+    Key::new(Table::Accounts, history_partition(workspace, home), format!("{seq:012}"))
+}
+
+/// The partition of one shard of the journal of changed standings; sort key: a batch id, so it is ordered by time.
+pub fn journal_partition(workspace: &WorkspaceId, shard: u64) -> String {
+    format!("{workspace}#J#{shard:02}")
+}
+
+/// One entry of the journal.
+pub fn journal_key(workspace: &WorkspaceId, id: BatchId) -> Key {
+    Key::new(Table::Accounts, journal_partition(workspace, id.as_u128() as u64 % SHARDS), id.to_string())
+}
+
+/// Who owns a web domain.
+pub fn domain_key(workspace: &WorkspaceId, domain: &str) -> Key {
+    Key::new(Table::Accounts, format!("{workspace}#D#{domain}"), "D")
+}
+
+/// Which account an external id names.
+pub fn external_key(workspace: &WorkspaceId, kind: &str, id: &str) -> Key {
+    Key::new(Table::Accounts, format!("{workspace}#X#{kind}:{id}"), "X")
+}
+
+/// Something that a person should look at.
+pub fn review_key(workspace: &WorkspaceId, subject: &str) -> Key {
+    Key::new(Table::Accounts, format!("{workspace}#Q"), subject)
+}
+
+/// The partition of one shard of due accounts, of all workspaces.
+pub fn due_partition(shard: u64) -> String {
+    format!("DUE#{shard:02}")
+}
+
+/// The due item of a home.
+pub fn due_key(workspace: &WorkspaceId, home: &Home, at: Timestamp) -> Key {
+    let who = format!("{workspace}#{home}");
+    Key::new(Table::Accounts, due_partition(shard(&who)), format!("{:015}#{who}", at.millis().max(0)))
+}
+
+/// The partition of an identity's parcels and spilled message ids: table events.
+pub fn parcel_partition(workspace: &WorkspaceId, identity: &IdentityId) -> String {
+    format!("{workspace}#P#{identity}")
+}
+
+/// A parcel.
+pub fn parcel_key(workspace: &WorkspaceId, identity: &IdentityId, batch: BatchId) -> Key {
+    Key::new(Table::Events, parcel_partition(workspace, identity), format!("P#{batch}"))
+}
+
+/// A segment of spilled message ids.
+pub fn segment_key(workspace: &WorkspaceId, identity: &IdentityId, name: u64) -> Key {
+    Key::new(Table::Events, parcel_partition(workspace, identity), format!("Z#{name:016x}"))
+}
+
+/// The partition of a day's rejected events of one shard: table events.
+pub fn rejected_partition(workspace: &WorkspaceId, day: Day, shard: u64) -> String {
+    format!("{workspace}#R#{day}#{shard:02}")
+}
+
+/// One message's rejected events.
+pub fn rejected_key(workspace: &WorkspaceId, batch: BatchId) -> Key {
+    let shard = batch.as_u128() as u64 % SHARDS;
+    Key::new(Table::Events, rejected_partition(workspace, batch.at().day(), shard), batch.to_string())
+}
+
+// ---- Records -------------------------------------------------------------------------------------------------------
+
+/// Where an identity's state lives, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IdentityMapping {
+    /// The alias itself.
+    pub identity: Identity,
+    /// The partition that holds its state.
+    pub home: Home,
+    /// How that was decided.
+    pub resolution: Resolution,
+    /// A person's decision; it wins over anything automatic until a person undoes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manual: Option<ManualLink>,
+    /// For an anonymous id: the user id that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Link>,
+    /// For a user id: the anonymous ids that events named together with it, with the earliest such event.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub named: BTreeMap<IdentityId, Order>,
+    /// Anonymous ids that still have to follow this user's move.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub follow: Vec<IdentityId>,
+}
+
+/// That an anonymous id belongs to a user id: the earliest event that names both.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The user id's key.
+    pub user: IdentityId,
+    /// When and by which message.
+    pub order: Order,
+}
+
+/// A person's decision where a lead belongs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManualLink {
+    /// The account; `None` holds the lead out of every account.
+    pub account: Option<AccountId>,
+    /// When it was decided.
+    pub at: Timestamp,
+}
+
+/// How an account came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccountOrigin {
+    /// An event or a person named its id.
+    Id,
+    /// A lead's e-mail or website domain.
+    Domain,
+}
+
+/// An account. Written when it is made, gets a domain, is merged, or by a person.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AccountRecord {
+    /// Its id.
+    pub id: AccountId,
+    /// How it came to be.
+    pub origin: AccountOrigin,
+    /// When it came to be.
+    pub created_at: Timestamp,
+    /// Its web domains, the first is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub domains: Vec<String>,
+    /// External ids, by kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub external_ids: BTreeMap<String, String>,
+    /// The account that this one was absorbed into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged_into: Option<AccountId>,
+    /// Accounts that were absorbed into this one; their partitions are read with this one's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<AccountId>,
+    /// Who looks after it, as a person or a rule set it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// `1:1`, `1:few` or `1:many` for a named account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    /// The named account's priority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
+    /// The moment of the pending due item, when an input was changed outside the queues and no score followed yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub touched_at: Option<Timestamp>,
+}
+
+/// The account's own facts: manual input, imports, enrichment, and `group` calls that named the account.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct OwnFields {
+    /// Per field and source.
+    pub facts: FieldFacts,
+    /// How many changes were fresh when they came; only fresh changes notify anybody.
+    #[serde(default)]
+    pub fresh: u64,
+}
+
+/// What score last computed for a home.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScoreRecord {
+    /// Digest of every input: the write is left out only when it is equal.
+    pub stamp: u64,
+    /// Digest of the states and fields alone.
+    pub inputs: u64,
+    /// Sum of the counts of fresh events and changes behind the score.
+    pub fresh: u64,
+    /// The UTC day for which it holds.
+    pub as_of: Day,
+    /// The version of the model that was used.
+    pub model: u64,
+    /// Fit, in points.
+    pub account_score: i32,
+    /// The most points that the rules could give.
+    pub possible: i32,
+    /// How many of the fields that the rules use are known.
+    pub known: u32,
+    /// How many fields the rules use.
+    pub of: u32,
+    /// Engagement, in points, as shown.
+    pub engagement: i64,
+    /// Whether activity is well above the account's own baseline.
+    pub surge: bool,
+    /// The first day of the running surge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub surge_since: Option<Day>,
+    /// The leads with points, best first, at most 500.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leads: Vec<LeadScore>,
+    /// All leads, with points or without.
+    pub total_leads: u32,
+    /// Distinct sessions of all leads.
+    #[serde(default)]
+    pub sessions: u32,
+    /// The latest event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_activity_at: Option<Timestamp>,
+    /// The account's name, when known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The account's first web domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// The winning value of every field.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fields: BTreeMap<String, domain::field::FieldValue>,
+    /// Who looks after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The named account's tier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    /// The named account's priority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
+    /// The three best reasons, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// When something shown will next change without an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<Timestamp>,
+    /// The account that this home was absorbed into: it has no score of its own any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged_into: Option<AccountId>,
+}
+
+/// A lead's engagement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeadScore {
+    /// The lead: the identity that founded it.
+    #[serde(rename = "id")]
+    pub lead: IdentityId,
+    /// Its points, as shown.
+    #[serde(rename = "p")]
+    pub score: i64,
+}
+
+/// What level last recorded for a home. It is also the compact row from which lists are filtered and sorted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The version of the score record that this follows.
+    pub served: u64,
+    /// The `inputs` of that score record.
+    pub inputs: u64,
+    /// The `fresh` of that score record.
+    pub fresh: u64,
+    /// Sequence number of the last transition.
+    pub seq: u64,
+    /// Transitions that are not known to have been sent, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pending: Vec<Transition>,
+    /// The account level's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level_since: Option<Timestamp>,
+    /// The account engagement level's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engagement_level: Option<String>,
+    /// Since when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engagement_level_since: Option<Timestamp>,
+    /// The hottest lead's level id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hottest: Option<String>,
+    /// Fit.
+    pub account_score: i32,
+    /// Engagement.
+    pub engagement: i64,
+    /// Surge.
+    pub surge: bool,
+    /// All leads.
+    pub total_leads: u32,
+    /// Distinct sessions.
+    #[serde(default)]
+    pub sessions: u32,
+    /// The latest event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_activity_at: Option<Timestamp>,
+    /// The account's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The first web domain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Who looks after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// The named account's tier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tier: Option<String>,
+    /// The named account's priority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
+    /// A moment at which a level held back by its minimum dwell must be looked at again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dwell_until: Option<Timestamp>,
+    /// The account that this home was absorbed into: it is in no list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged_into: Option<AccountId>,
+}
+
+/// The levels of a home's leads that are above the lowest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeadLevels {
+    /// By lead: the level's id and since when.
+    pub levels: BTreeMap<IdentityId, (String, Timestamp)>,
+    /// The version of the score record that this follows.
+    pub served: u64,
+}
+
+/// Who owns a web domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainClaim {
+    /// The owner.
+    pub account: AccountId,
+    /// How the account got it.
+    pub origin: AccountOrigin,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A due item: rescore enqueues its home once its moment has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DueAccount {
+    /// Whose.
+    pub workspace: WorkspaceId,
+    /// Which home.
+    pub home: Home,
+    /// How often it was enqueued and not found scored.
+    #[serde(default)]
+    pub leases: u32,
+}
+
+/// One entry of the journal of changed standings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// The homes whose standing was written.
+    pub homes: Vec<Home>,
+}

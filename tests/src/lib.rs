@@ -1,0 +1,1 @@
+//! Contracts, scenarios, races, properties and real clients
