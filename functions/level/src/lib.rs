@@ -1,1 +1,256 @@
-//! Levels, transitions and history
+#![doc = include_str!("../README.md")]
+
+pub mod config;
+mod transitions;
+
+use domain::{BatchId, Home, Timestamp, WorkspaceId};
+use futures::{StreamExt, stream};
+use pipeline::{
+    AccountChanged, AccountScored, Change, Clock, Condition, Consistency, Entropy, Item, Outcome, Queue, Received, Stage, StageError,
+    Store, Versioned, Write,
+    homes::{HomeStore, put_due, put_record},
+    messages::{self, MAX_MESSAGE_BYTES},
+    models::Models,
+    notify::Triggers,
+    records::{JournalEntry, Standing, history_key, journal_key, lead_levels_key, standing_key, text},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many homes are worked on at once within an invocation.
+const CONCURRENCY: usize = 16;
+/// How often a home is tried again when somebody else wrote in between, before the message comes again.
+const ATTEMPTS: usize = 8;
+/// How long the journal is kept: longer than any list goes without a refresh.
+const JOURNAL_LIFE_MS: i64 = 2 * domain::DAY_MS;
+/// Homes in one entry of the journal.
+const JOURNAL_HOMES: usize = 500;
+
+/// Assigns levels and records transitions.
+#[derive(Debug)]
+pub struct Leveler<S, Q, C, E> {
+    homes: HomeStore<S>,
+    models: Models<S, C>,
+    triggers: Triggers<S, C>,
+    changed: Q,
+    clock: C,
+    entropy: E,
+}
+
+impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> Leveler<S, Q, C, E> {
+    /// Over these ports.
+    pub fn new(store: S, changed: Q, clock: C, entropy: E) -> Self {
+        Self {
+            homes: HomeStore::new(store.clone()),
+            models: Models::new(store.clone(), clock.clone()),
+            triggers: Triggers::new(store, clock.clone()),
+            changed,
+            clock,
+            entropy,
+        }
+    }
+
+    /// Brings the standing of a home up to its score record. Answers the standing, whose pending transitions are to be sent.
+    async fn record(&self, workspace: &WorkspaceId, home: &Home) -> Result<Option<Versioned<Standing>>, StageError> {
+        for _ in 0..ATTEMPTS {
+            match self.try_record(workspace, home).await {
+                Err(e) if e.is_conflict() => {}
+                other => return other,
+            }
+        }
+        Err(StageError::retry("another worker wrote the standing at every attempt"))
+    }
+
+    async fn try_record(&self, workspace: &WorkspaceId, home: &Home) -> Result<Option<Versioned<Standing>>, StageError> {
+        let before = self.homes.standing(workspace, home, Consistency::Strong).await?;
+        let Some(score) = self.homes.score(workspace, home, Consistency::Strong).await? else {
+            return Ok(before);
+        };
+        let now = self.clock.now();
+        let served = before.as_ref().is_some_and(|before| before.record.served >= score.version);
+        let waits = before.as_ref().and_then(|before| before.record.dwell_until).is_some_and(|until| until <= now);
+        if served && !waits {
+            return Ok(before);
+        }
+        let model = self.models.at_least(workspace, score.record.model).await?;
+        let leads = self.homes.lead_levels(workspace, home, Consistency::Strong).await?;
+        let thresholds = self.triggers.thresholds(workspace).await?;
+        let step = transitions::Step { model: &model, thresholds: &thresholds, now };
+        let outcome = step.take(before.as_ref().map(|before| &before.record), &leads.record, &score);
+        if let Some(until) = outcome.standing.dwell_until {
+            self.homes.store().write(put_due(workspace, home, until, 0)?).await?;
+        }
+        let version = before.map_or(0, |before| before.version);
+        let mut writes = vec![put_record(standing_key(workspace, home), version, &outcome.standing)?];
+        // Leads' levels change seldom; when they do, both items change together.
+        if outcome.lead_levels != leads.record {
+            writes.push(put_record(lead_levels_key(workspace, home), leads.version, &outcome.lead_levels)?);
+        }
+        match (writes.pop(), writes.is_empty()) {
+            (Some(only), true) => self.homes.store().write(only).await?,
+            (Some(last), false) => {
+                writes.push(last);
+                self.homes.store().transact(writes).await?;
+            }
+            (None, _) => {}
+        }
+        Ok(Some(Versioned { version: version.saturating_add(1), record: outcome.standing }))
+    }
+
+    /// Writes the history of the pending transitions. The same transition again is the same item.
+    async fn write_history(&self, workspace: &WorkspaceId, home: &Home, standing: &Standing) -> Result<(), StageError> {
+        for transition in &standing.pending {
+            let key = history_key(workspace, home, transition.seq);
+            let body = text(&key, transition)?;
+            self.homes.store().write(Write::Put(Item { key, version: 1, body, expires_at: None }, Condition::Always)).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes transitions that were sent. If somebody else has written meanwhile, they are sent again, which dispatch knows by
+    /// their sequence numbers.
+    async fn remove_sent(&self, workspace: &WorkspaceId, home: &Home, standing: Versioned<Standing>) -> Result<(), StageError> {
+        if standing.record.pending.is_empty() {
+            return Ok(());
+        }
+        let Versioned { version, mut record } = standing;
+        record.pending.clear();
+        match self.homes.store().write(put_record(standing_key(workspace, home), version, &record)?).await {
+            Err(e) if !e.is_conflict() => Err(e.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes which standings may have changed, so that lists need not read all of them again.
+    async fn write_journal(&self, workspace: &WorkspaceId, homes: &[Home]) -> Result<(), StageError> {
+        let now = self.clock.now();
+        for chunk in homes.chunks(JOURNAL_HOMES) {
+            let id: BatchId = self.entropy.batch_id(now);
+            let key = journal_key(workspace, id);
+            let body = text(&key, &JournalEntry { homes: chunk.to_vec() })?;
+            let expires_at = Some(now.plus_millis(JOURNAL_LIFE_MS));
+            self.homes.store().write(Write::Put(Item { key, version: 1, body, expires_at }, Condition::Always)).await?;
+        }
+        Ok(())
+    }
+}
+
+type Place = (WorkspaceId, Home);
+
+impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> Stage for Leveler<S, Q, C, E> {
+    const NAME: &'static str = "level";
+    type Input = AccountScored;
+
+    async fn handle(&self, batch: Vec<Received<AccountScored>>) -> Vec<Outcome<AccountScored>> {
+        let places: BTreeSet<Place> =
+            batch.iter().flat_map(|received| received.message.homes.iter().map(|home| (received.message.workspace.clone(), home.clone()))).collect();
+        let recorded: Vec<(Place, Result<Option<Versioned<Standing>>, StageError>)> = stream::iter(places)
+            .map(|(workspace, home)| async move {
+                let standing = async {
+                    let standing = self.record(&workspace, &home).await?;
+                    if let Some(standing) = &standing {
+                        self.write_history(&workspace, &home, &standing.record).await?;
+                    }
+                    Ok(standing)
+                };
+                let standing = standing.await;
+                ((workspace, home), standing)
+            })
+            .buffer_unordered(CONCURRENCY)
+            .collect()
+            .await;
+
+        let mut failed: BTreeMap<Place, String> = BTreeMap::new();
+        let mut standings: BTreeMap<WorkspaceId, Vec<(Home, Versioned<Standing>)>> = BTreeMap::new();
+        for ((workspace, home), standing) in recorded {
+            match standing {
+                Ok(Some(standing)) => standings.entry(workspace).or_default().push((home, standing)),
+                Ok(None) => {}
+                Err(e) => {
+                    tracing::warn!(stage = Self::NAME, account.id = %home, error = %e, source = e.source_text(), "a level was not recorded");
+                    failed.insert((workspace, home), e.to_string());
+                }
+            }
+        }
+        for (workspace, standings) in standings {
+            if let Err(e) = self.publish(&workspace, &standings).await {
+                let reason = e.to_string();
+                failed.extend(standings.iter().map(|(home, _)| ((workspace.clone(), home.clone()), reason.clone())));
+                continue;
+            }
+            for (home, standing) in standings {
+                if let Err(e) = self.remove_sent(&workspace, &home, standing).await {
+                    failed.insert((workspace.clone(), home), e.to_string());
+                }
+            }
+        }
+        batch.into_iter().map(|received| outcome(received, &failed)).collect()
+    }
+}
+
+impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> Leveler<S, Q, C, E> {
+    /// Tells lists and dispatch. Done on every attempt, also when the standing was recorded by an earlier one.
+    async fn publish(&self, workspace: &WorkspaceId, standings: &[(Home, Versioned<Standing>)]) -> Result<(), StageError> {
+        let homes: Vec<Home> = standings.iter().map(|(home, _)| home.clone()).collect();
+        self.write_journal(workspace, &homes).await?;
+        let changes: Vec<Change> = standings
+            .iter()
+            .filter(|(_, standing)| !standing.record.pending.is_empty())
+            .map(|(home, standing)| Change { home: home.clone(), transitions: standing.record.pending.clone() })
+            .collect();
+        let packed = pack(workspace, changes);
+        if packed.is_empty() { Ok(()) } else { Ok(self.changed.send(packed).await?) }
+    }
+}
+
+/// Packs changes into as few messages as hold them. An account's transitions stay together and in order; one with more than fit
+/// is cut into several messages.
+fn pack(workspace: &WorkspaceId, changes: Vec<Change>) -> Vec<AccountChanged> {
+    let message = |changes: Vec<Change>| AccountChanged::Transitions { workspace: workspace.clone(), changes };
+    let size = |change: &Change| serde_json::to_string(change).map_or(MAX_MESSAGE_BYTES, |text| text.len() + 1);
+    let room = MAX_MESSAGE_BYTES - messages::encode(&message(Vec::new())).map_or(512, |text| text.len());
+    let mut packed = Vec::new();
+    let mut waiting: Vec<Change> = changes.into_iter().rev().collect();
+    let mut current = Vec::new();
+    let mut used = 0;
+    while let Some(mut change) = waiting.pop() {
+        let bytes = size(&change);
+        if bytes > room && change.transitions.len() > 1 {
+            let rest = change.transitions.split_off(change.transitions.len() / 2);
+            waiting.push(Change { home: change.home.clone(), transitions: rest });
+            waiting.push(change);
+            continue;
+        }
+        if used + bytes > room && !current.is_empty() {
+            packed.push(message(std::mem::take(&mut current)));
+            used = 0;
+        }
+        used += bytes;
+        current.push(change);
+    }
+    if !current.is_empty() {
+        packed.push(message(current));
+    }
+    packed
+}
+
+fn outcome(received: Received<AccountScored>, failed: &BTreeMap<Place, String>) -> Outcome<AccountScored> {
+    let message = &received.message;
+    let left: Vec<Home> = message.homes.iter().filter(|home| failed.contains_key(&(message.workspace.clone(), (*home).clone()))).cloned().collect();
+    if left.is_empty() {
+        return Outcome::Done;
+    }
+    if received.failed_before() && message.homes.len() > 1 {
+        let one = |home: Home| AccountScored { workspace: message.workspace.clone(), homes: vec![home] };
+        return Outcome::Split { retry: left.into_iter().map(one).collect(), reject: Vec::new() };
+    }
+    Outcome::Failed(StageError::retry("some levels were not recorded"))
+}
+
+/// The earlier of two moments, when there is one.
+pub(crate) const fn sooner(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if a.millis() < b.millis() { a } else { b }),
+        (Some(a), None) => Some(a),
+        (None, b) => b,
+    }
+}

@@ -1,1 +1,187 @@
-//! Identities become leads, leads join accounts
+#![doc = include_str!("../README.md")]
+
+mod accounts;
+pub mod config;
+mod fold;
+mod identities;
+mod own_fields;
+
+use domain::{BatchId, Event, Home, Identity, IdentityId, Timestamp, WorkspaceId};
+use futures::{StreamExt, stream};
+use pipeline::{
+    AccountTouched, Clock, EventsReceived, Homes, Outcome, Parcel, Queue, Received, Stage, StageError, Store, homes::HomeStore,
+    models::Models, parcels::Parcels,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many identities or parcels are worked on at once within an invocation.
+const CONCURRENCY: usize = 16;
+
+/// Turns identities into leads and leads into members of accounts.
+#[derive(Debug)]
+pub struct Resolver<S, Q, C> {
+    homes: HomeStore<S>,
+    parcels: Parcels<S>,
+    models: Models<S, C>,
+    touched: Q,
+    clock: C,
+    known: accounts::KnownAccounts,
+}
+
+/// One identity's parcels of this invocation.
+struct Work {
+    workspace: WorkspaceId,
+    identity: Identity,
+    /// By batch, oldest first, with the place of the message that brought it.
+    parcels: BTreeMap<BatchId, (usize, Vec<Event>)>,
+    /// Whether one of the messages came before: then work after the fold may be missing although the fold is done.
+    again: bool,
+}
+
+impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q, C> {
+    /// Over these ports.
+    pub fn new(store: S, touched: Q, clock: C) -> Self {
+        Self {
+            homes: HomeStore::new(store.clone()),
+            parcels: Parcels::new(store.clone()),
+            models: Models::new(store, clock.clone()),
+            touched,
+            clock,
+            known: accounts::KnownAccounts::default(),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Puts every parcel before any state is read. Answers the messages whose parcels could not all be stored.
+    async fn put_parcels(&self, batch: &[Received<EventsReceived>]) -> BTreeMap<(usize, IdentityId), StageError> {
+        let all = batch.iter().enumerate().flat_map(|(at, received)| received.message.parcels.iter().map(move |parcel| (at, &received.message, parcel)));
+        stream::iter(all)
+            .map(|(at, message, parcel)| async move {
+                let put = self.parcels.put(&message.workspace, message.batch, parcel).await;
+                put.err().map(|e| ((at, parcel.identity.id()), StageError::from(e)))
+            })
+            .buffer_unordered(CONCURRENCY)
+            .filter_map(futures::future::ready)
+            .collect()
+            .await
+    }
+
+    async fn put_rejected(&self, batch: &[Received<EventsReceived>]) -> BTreeMap<usize, StageError> {
+        let mut failed = BTreeMap::new();
+        for (at, received) in batch.iter().enumerate() {
+            let message = &received.message;
+            if message.rejected.is_empty() {
+                continue;
+            }
+            if let Err(e) = self.parcels.put_rejected(&message.workspace, message.batch, &message.rejected).await {
+                failed.insert(at, e.into());
+            }
+        }
+        failed
+    }
+}
+
+impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Stage for Resolver<S, Q, C> {
+    const NAME: &'static str = "resolve";
+    type Input = EventsReceived;
+
+    async fn handle(&self, batch: Vec<Received<EventsReceived>>) -> Vec<Outcome<EventsReceived>> {
+        let mut whole = self.put_rejected(&batch).await;
+        let mut failed = self.put_parcels(&batch).await;
+        let work = group(&batch, &failed);
+
+        let mut touched = Homes::default();
+        let mut results: Vec<_> = stream::iter(work)
+            .map(|work| async move {
+                let done = self.fold_identity(&work).await;
+                (work, done)
+            })
+            .buffer_unordered(CONCURRENCY)
+            .collect()
+            .await;
+        for (work, done) in results.drain(..) {
+            match done {
+                Ok(homes) => homes.into_iter().for_each(|home| touched.add(&work.workspace, home)),
+                Err(e) => {
+                    let reason = e.to_string();
+                    tracing::warn!(stage = Self::NAME, identity.id = %work.identity.id(), error = %e, source = e.source_text(), "an identity's parcels were not folded");
+                    for (at, _) in work.parcels.values() {
+                        failed.insert((*at, work.identity.id()), StageError::retry(reason.clone()));
+                    }
+                }
+            }
+        }
+        // Write, then send, on every attempt: also what was found to be done already is sent.
+        if let Err(e) = send(&self.touched, touched).await {
+            let reason = e.to_string();
+            for at in 0..batch.len() {
+                whole.insert(at, StageError::retry(reason.clone()));
+            }
+        }
+        batch.into_iter().enumerate().map(|(at, received)| outcome(at, received, &mut whole, &mut failed)).collect()
+    }
+}
+
+async fn send<Q: Queue<AccountTouched>>(queue: &Q, touched: Homes) -> Result<(), StageError> {
+    let messages = touched.touched();
+    if messages.is_empty() { Ok(()) } else { Ok(queue.send(messages).await?) }
+}
+
+/// Groups the parcels of an invocation by identity, so that each identity costs one read and one write.
+fn group(batch: &[Received<EventsReceived>], failed: &BTreeMap<(usize, IdentityId), StageError>) -> Vec<Work> {
+    let mut work: BTreeMap<(&WorkspaceId, IdentityId), Work> = BTreeMap::new();
+    for (at, received) in batch.iter().enumerate() {
+        let message = &received.message;
+        for parcel in &message.parcels {
+            let id = parcel.identity.id();
+            if failed.contains_key(&(at, id)) {
+                continue;
+            }
+            let entry = work.entry((&message.workspace, id)).or_insert_with(|| Work {
+                workspace: message.workspace.clone(),
+                identity: parcel.identity.clone(),
+                parcels: BTreeMap::new(),
+                again: false,
+            });
+            entry.again |= received.failed_before();
+            // The same message twice in one invocation brings the same parcel twice.
+            entry.parcels.entry(message.batch).or_insert_with(|| (at, parcel.events.clone()));
+        }
+    }
+    work.into_values().collect()
+}
+
+/// What became of a message: done, failed as a whole, or split so that only its failed parcels come again.
+fn outcome(
+    at: usize,
+    received: Received<EventsReceived>,
+    whole: &mut BTreeMap<usize, StageError>,
+    failed: &mut BTreeMap<(usize, IdentityId), StageError>,
+) -> Outcome<EventsReceived> {
+    if let Some(error) = whole.remove(&at) {
+        return Outcome::Failed(error);
+    }
+    let bad: BTreeSet<IdentityId> = failed.keys().filter(|(place, _)| *place == at).map(|(_, id)| *id).collect();
+    let Some(first) = bad.first() else {
+        return Outcome::Done;
+    };
+    let several = received.message.parcels.len() > 1;
+    if !received.failed_before() || !several {
+        let error = failed.remove(&(at, *first));
+        return Outcome::Failed(error.unwrap_or_else(|| StageError::retry("a parcel was not folded")));
+    }
+    let retry = received
+        .message
+        .parcels
+        .iter()
+        .filter(|parcel| bad.contains(&parcel.identity.id()))
+        .map(|parcel: &Parcel| EventsReceived { parcels: vec![parcel.clone()], rejected: Vec::new(), ..received.message.clone() })
+        .collect();
+    Outcome::Split { retry, reject: Vec::new() }
+}
+
+/// Homes whose scores may have changed.
+type Touched = BTreeSet<Home>;

@@ -234,6 +234,19 @@ impl IdentityId {
         Self(bytes)
     }
 
+    /// The key of the place where unresolved people with this e-mail address are kept together.
+    pub fn of_address(address: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"address");
+        hash.update([0]);
+        hash.update(address.as_bytes());
+        let mut id = [0_u8; 16];
+        for (to, from) in id.iter_mut().zip(hash.finalize()) {
+            *to = from;
+        }
+        Self(id)
+    }
+
     /// Reads 32 hexadecimal digits, with or without the `ld_` that a lead's id begins with.
     pub fn parse(text: &str) -> Result<Self, IdError> {
         let digits = text.strip_prefix("ld_").unwrap_or(text);

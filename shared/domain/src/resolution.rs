@@ -1,6 +1,12 @@
 //! Which account a lead belongs to, and why.
 
-use crate::AccountId;
+use crate::{
+    AccountId, Home, IdentityId, NamedBy,
+    facts::{Facts, Trait},
+    lead::personal_address,
+    mail::{DomainClass, EmailAddress, WebDomain},
+    model::Model,
+};
 use serde::{Deserialize, Serialize};
 
 /// How a home was found. Earlier methods win over later ones.
@@ -46,4 +52,72 @@ pub struct Candidate {
     pub method: Method,
     /// Which account.
     pub account: AccountId,
+}
+
+/// What an identity's facts say about where it belongs. Looking a name up may find nothing; then the next claim is tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// This account.
+    Account(Method, AccountId),
+    /// The account that carries this id of another system: its kind and value.
+    External(String, String),
+    /// The account that owns this web domain, which is made when nobody does.
+    Domain(Method, WebDomain),
+}
+
+impl Method {
+    /// How sure a hit by this method is, in percent.
+    pub const fn confidence(self) -> u8 {
+        match self {
+            Self::Manual | Self::AccountId => 100,
+            Self::GroupId | Self::ExternalId => 95,
+            Self::ProfileMapping | Self::Link => 90,
+            Self::EmailDomain => 80,
+            Self::Website => 60,
+            Self::Unresolved => 0,
+        }
+    }
+}
+
+/// The web domain of a lead's company by its e-mail address: none for free-mail, disposable, academic and own domains.
+pub fn company_domain(facts: &Facts, model: &Model) -> Option<WebDomain> {
+    let address = EmailAddress::new(facts.stated(Trait::Email)?).ok()?;
+    match address.domain_class() {
+        DomainClass::Corporate(domain) if !model.is_own_domain(domain.as_str()) => Some(domain),
+        _ => None,
+    }
+}
+
+/// The claims of an identity's facts, the strongest first.
+pub fn claims(facts: &Facts, model: &Model) -> Vec<Claim> {
+    let mut claims = Vec::new();
+    if let Some((_, named)) = &facts.named {
+        let method = match named.by {
+            NamedBy::AccountId | NamedBy::AccountEvent => Method::AccountId,
+            NamedBy::GroupId => Method::GroupId,
+        };
+        claims.push(Claim::Account(method, named.id.clone()));
+    }
+    if let Some((_, kind, id)) = &facts.external {
+        claims.push(Claim::External(kind.clone(), id.clone()));
+    }
+    if let Some(account) = model.document.profiles.account(facts) {
+        claims.push(Claim::Account(Method::ProfileMapping, account.clone()));
+    }
+    if let Some(domain) = company_domain(facts, model) {
+        claims.push(Claim::Domain(Method::EmailDomain, domain));
+    }
+    let website = facts.stated(Trait::Website).and_then(WebDomain::from_url);
+    if let Some(domain) = website.filter(|domain| domain.is_corporate() && !model.is_own_domain(domain.as_str())) {
+        claims.push(Claim::Domain(Method::Website, domain));
+    }
+    claims
+}
+
+/// Where a lead lives that no account claims: people are kept together by their personal e-mail address.
+pub fn unresolved_home(identity: IdentityId, facts: &Facts) -> Home {
+    match personal_address(facts) {
+        Some(address) => Home::Lead(IdentityId::of_address(&address)),
+        None => Home::Lead(identity),
+    }
 }

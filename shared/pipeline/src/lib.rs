@@ -2,8 +2,12 @@
 
 pub mod clock;
 pub mod credentials;
+pub mod homes;
 pub mod memory;
 pub mod messages;
+pub mod notify;
+pub mod models;
+pub mod parcels;
 pub mod queue;
 pub mod records;
 pub mod secrets;

@@ -68,6 +68,9 @@ pub struct AccountTouched {
     pub workspace: WorkspaceId,
     /// The partitions, each once.
     pub homes: Vec<Home>,
+    /// Sort keys of the due items that this message serves; score removes them when it is done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub due: Vec<String>,
 }
 
 impl Message for AccountTouched {

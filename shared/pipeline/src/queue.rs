@@ -69,7 +69,7 @@ impl Homes {
 
     /// As hints for score.
     pub fn touched(self) -> Vec<AccountTouched> {
-        self.packed(|workspace, homes| AccountTouched { workspace, homes })
+        self.packed(|workspace, homes| AccountTouched { workspace, homes, due: Vec::new() })
     }
 
     /// As hints for level.

@@ -138,6 +138,12 @@ pub fn due_key(workspace: &WorkspaceId, home: &Home, at: Timestamp) -> Key {
     Key::new(Table::Accounts, due_partition(shard(&who)), format!("{:015}#{who}", at.millis().max(0)))
 }
 
+/// A due item, from its sort key.
+pub fn due_key_of(sk: &str) -> Key {
+    let who = sk.split_once('#').map_or(sk, |(_, who)| who);
+    Key::new(Table::Accounts, due_partition(shard(who)), sk)
+}
+
 /// The partition of an identity's parcels and spilled message ids: table events.
 pub fn parcel_partition(workspace: &WorkspaceId, identity: &IdentityId) -> String {
     format!("{workspace}#P#{identity}")
@@ -247,9 +253,6 @@ pub struct AccountRecord {
     /// The named account's priority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<String>,
-    /// The moment of the pending due item, when an input was changed outside the queues and no score followed yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub touched_at: Option<Timestamp>,
 }
 
 /// The account's own facts: manual input, imports, enrichment, and `group` calls that named the account.
@@ -322,7 +325,7 @@ pub struct ScoreRecord {
     /// The three best reasons, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
-    /// When something shown will next change without an event.
+    /// The moment of the due item that stands for the next change without an event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Timestamp>,
     /// The account that this home was absorbed into: it has no score of its own any more.
@@ -412,8 +415,6 @@ pub struct Standing {
 pub struct LeadLevels {
     /// By lead: the level's id and since when.
     pub levels: BTreeMap<IdentityId, (String, Timestamp)>,
-    /// The version of the score record that this follows.
-    pub served: u64,
 }
 
 /// Who owns a web domain.

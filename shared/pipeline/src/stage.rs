@@ -29,6 +29,27 @@ impl StageError {
     }
 }
 
+impl StageError {
+    /// Everything behind the error, joined, for the log.
+    pub fn source_text(&self) -> String {
+        let mut parts = Vec::new();
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            parts.push(cause.to_string());
+            source = cause.source();
+        }
+        parts.join(": ")
+    }
+
+    /// Whether it is a failed condition: read again and decide anew.
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::Retry { source } => source.downcast_ref::<StoreError>().is_some_and(StoreError::is_conflict),
+            Self::Reject { .. } => false,
+        }
+    }
+}
+
 impl From<StoreError> for StageError {
     fn from(source: StoreError) -> Self {
         Self::Retry { source: Box::new(source) }

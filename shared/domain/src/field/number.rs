@@ -1,6 +1,6 @@
 //! Numbers without floating point: thousandths in 64 bits, and intervals of them.
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
 use std::{fmt, str::FromStr};
 
 /// A number with three decimals, kept as a whole number of thousandths. Range about ±9.2 × 10¹⁵.
@@ -170,25 +170,25 @@ impl Decimal {
                 None => 0,
             }
         };
-        let magnitude = i64::try_from(magnitude).ok()?;
-        Some(Number(if self.negative { -magnitude } else { magnitude }))
+        let magnitude = u64::try_from(magnitude).ok()?;
+        if self.negative { 0_i64.checked_sub_unsigned(magnitude) } else { 0_i64.checked_add_unsigned(magnitude) }.map(Number)
     }
 }
 
 /// A number known only to lie between two bounds, both inclusive; one of them may be open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Bounds", into = "Bounds")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "Bounds")]
 pub struct Interval {
     from: Option<Number>,
     to: Option<Number>,
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Bounds {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     from: Option<Number>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     to: Option<Number>,
 }
 
@@ -218,9 +218,18 @@ impl Interval {
     }
 }
 
-impl From<Interval> for Bounds {
-    fn from(interval: Interval) -> Self {
-        Self { from: interval.from, to: interval.to }
+impl Serialize for Interval {
+    /// A map in every format: a derived structure would become an unnamed array in compact binary ones.
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        let bounds = [("from", self.from), ("to", self.to)];
+        let known = bounds.iter().filter(|(_, bound)| bound.is_some()).count();
+        let mut map = s.serialize_map(Some(known))?;
+        for (key, bound) in bounds {
+            if let Some(bound) = bound {
+                map.serialize_entry(key, &bound)?;
+            }
+        }
+        map.end()
     }
 }
 

@@ -117,17 +117,7 @@ impl Serialize for FieldValue {
         match self {
             Self::Text(text) => s.serialize_str(text),
             Self::Number(number) => number.serialize(s),
-            Self::Interval(interval) => {
-                // Written by hand: a derived structure would become an unnamed array in compact binary formats.
-                let (from, to) = (interval.from(), interval.to());
-                let mut map = s.serialize_map(Some(usize::from(from.is_some()) + usize::from(to.is_some())))?;
-                for (key, bound) in [("from", from), ("to", to)] {
-                    if let Some(bound) = bound {
-                        map.serialize_entry(key, &bound)?;
-                    }
-                }
-                map.end()
-            }
+            Self::Interval(interval) => interval.serialize(s),
             Self::Bool(truth) => s.serialize_bool(*truth),
             Self::Date(at) => {
                 let readable = s.is_human_readable();

@@ -1,0 +1,41 @@
+//! What resolve reads from its environment.
+
+use thiserror::Error;
+
+/// A variable that is missing.
+#[derive(Debug, Error)]
+#[error("the environment variable `{name}` is not set; {hint}")]
+pub struct MissingVariable {
+    name: &'static str,
+    hint: &'static str,
+}
+
+/// Resolve's configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What the tables' names begin with.
+    pub table_prefix: String,
+    /// Where score reads.
+    pub score_queue_url: String,
+    /// Resolve's own queue, for split messages.
+    pub resolve_queue_url: String,
+    /// Where what can never succeed is parked.
+    pub dead_queue_url: String,
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the place where the environment is read")]
+fn variable(name: &'static str, hint: &'static str) -> Result<String, MissingVariable> {
+    std::env::var(name).map_err(|_| MissingVariable { name, hint })
+}
+
+impl Config {
+    /// Reads the environment once.
+    pub fn from_env() -> Result<Self, MissingVariable> {
+        Ok(Self {
+            table_prefix: variable("HARPOON_TABLE_PREFIX", "set it to what the tables' names begin with")?,
+            score_queue_url: variable("HARPOON_SCORE_QUEUE_URL", "set it to the score queue's URL")?,
+            resolve_queue_url: variable("HARPOON_RESOLVE_QUEUE_URL", "set it to the resolve queue's URL")?,
+            dead_queue_url: variable("HARPOON_RESOLVE_DEAD_QUEUE_URL", "set it to the URL of the resolve queue's dead queue")?,
+        })
+    }
+}

@@ -1,0 +1,175 @@
+//! Links between identities: an anonymous id belongs to the user id whose earliest event names both.
+
+use crate::{
+    Resolver, Touched, Work,
+    fold::{Folded, resolved},
+};
+use domain::{
+    Home, Identity, IdentityId, IdentityKind, Order, WorkspaceId,
+    model::Model,
+    resolution::Method,
+    state::IdentityState,
+};
+use pipeline::{
+    AccountTouched, Clock, Condition, Consistency, Queue, StageError, Store, StoreError,
+    homes::{put_record, put_state},
+    records::{IdentityMapping, Link, identity_key},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// How often a link is tried again when somebody else wrote in between.
+const ATTEMPTS: usize = 12;
+
+impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q, C> {
+    /// What follows from folded parcels. Each step is harmless to do again, and is done again when a message comes again.
+    pub(crate) async fn follow_up(&self, work: &Work, model: &Arc<Model>, folded: Folded, touched: &mut Touched) -> Result<(), StageError> {
+        self.merge_own_fields(work, model, touched).await?;
+        let mapping = &folded.mapping.record;
+        if folded.news {
+            self.adopt(&work.workspace, &mapping.home, &folded.state.facts, model, touched).await?;
+        }
+        if work.identity.kind != IdentityKind::User {
+            return Ok(());
+        }
+        let news = named_together(work, mapping);
+        if news.is_empty() && mapping.follow.is_empty() {
+            return Ok(());
+        }
+        let user = work.identity.id();
+        for (id, (anonymous, order)) in &news {
+            let link = Link { user, order: *order };
+            self.retrying(|| self.try_link(&work.workspace, anonymous, *id, &link, model)).await?.into_iter().for_each(|home| {
+                touched.insert(home);
+            });
+        }
+        for id in &mapping.follow {
+            self.retrying(|| self.try_follow(&work.workspace, *id, user)).await?.into_iter().for_each(|home| {
+                touched.insert(home);
+            });
+        }
+        if mapping.follow.is_empty() { Ok(()) } else { self.note_followed(work, &mapping.follow).await }
+    }
+
+    async fn retrying<F, T>(&self, mut step: impl FnMut() -> F) -> Result<T, StageError>
+    where
+        F: Future<Output = Result<T, StageError>>,
+    {
+        for _ in 0..ATTEMPTS {
+            match step().await {
+                Err(e) if e.is_conflict() => {}
+                other => return other,
+            }
+        }
+        Err(StageError::retry("a link was changed by others at every attempt"))
+    }
+
+    /// Links an anonymous id to a user id unless an earlier event links it elsewhere. Answers the homes that changed. The user's
+    /// mapping is written in the same transaction, so that a user who moves meanwhile takes the anonymous id along.
+    async fn try_link(&self, workspace: &WorkspaceId, anonymous: &Identity, id: IdentityId, link: &Link, model: &Arc<Model>) -> Result<Vec<Home>, StageError> {
+        let Some(mut user) = self.homes.mapping(workspace, &link.user, Consistency::Strong).await? else {
+            return Err(StageError::retry("the user's mapping is gone"));
+        };
+        let home = user.record.home.clone();
+        if user.record.named.get(&id).is_some_and(|noted| *noted <= link.order) {
+            return Ok(vec![home]);
+        }
+        user.record.named.insert(id, link.order);
+        let note = put_record(identity_key(workspace, &link.user), user.version, &user.record)?;
+        let Some(known) = self.homes.mapping(workspace, &id, Consistency::Strong).await? else {
+            let mut state = IdentityState::new(anonymous.clone(), &model.matcher);
+            state.link = Some(link.user);
+            let mapping = IdentityMapping {
+                identity: anonymous.clone(),
+                home: home.clone(),
+                resolution: resolved(Method::Link),
+                manual: None,
+                link: Some(link.clone()),
+                named: BTreeMap::new(),
+                follow: Vec::new(),
+            };
+            let writes =
+                vec![note, put_record(identity_key(workspace, &id), 0, &mapping)?, put_state(workspace, &home, &state, 1, Condition::Absent)?];
+            self.homes.store().transact(writes).await?;
+            return Ok(vec![home]);
+        };
+        if known.record.link.as_ref().is_some_and(|earlier| (earlier.order, earlier.user) <= (link.order, link.user)) {
+            self.homes.store().write(note).await?;
+            return Ok(Vec::new());
+        }
+        let left = known.record.home.clone();
+        let Some(stored) = self.homes.state(workspace, &left, &id).await? else {
+            return Err(StoreError::Conflict { key: Box::new(identity_key(workspace, &id)) }.into());
+        };
+        let mut state = stored.state.clone();
+        state.link = Some(link.user);
+        let mut mapping = known.record;
+        mapping.link = Some(link.clone());
+        if mapping.manual.is_none() {
+            mapping.home = home.clone();
+            mapping.resolution = resolved(Method::Link);
+        }
+        let mut writes = self.move_writes(workspace, &left, &stored, &state, known.version, &mapping)?;
+        writes.push(note);
+        self.homes.store().transact(writes).await?;
+        Ok(vec![left, mapping.home])
+    }
+
+    /// Moves an anonymous id after its user. Answers the homes that changed.
+    async fn try_follow(&self, workspace: &WorkspaceId, id: IdentityId, user: IdentityId) -> Result<Vec<Home>, StageError> {
+        let Some(leader) = self.homes.mapping(workspace, &user, Consistency::Strong).await? else {
+            return Ok(Vec::new());
+        };
+        let Some(known) = self.homes.mapping(workspace, &id, Consistency::Strong).await? else {
+            return Ok(Vec::new());
+        };
+        let ours = known.record.link.as_ref().is_some_and(|link| link.user == user);
+        if !ours || known.record.manual.is_some() || known.record.home == leader.record.home {
+            return Ok(Vec::new());
+        }
+        let left = known.record.home.clone();
+        let Some(stored) = self.homes.state(workspace, &left, &id).await? else {
+            return Err(StoreError::Conflict { key: Box::new(identity_key(workspace, &id)) }.into());
+        };
+        let mut mapping = known.record;
+        mapping.home = leader.record.home;
+        mapping.resolution = resolved(Method::Link);
+        let writes = self.move_writes(workspace, &left, &stored, &stored.state, known.version, &mapping)?;
+        self.homes.store().transact(writes).await?;
+        Ok(vec![left, mapping.home])
+    }
+
+    /// Notes in the user's mapping who has followed, so that it is not looked at again.
+    async fn note_followed(&self, work: &Work, followed: &[IdentityId]) -> Result<(), StageError> {
+        let id = work.identity.id();
+        self.retrying(|| async {
+            let Some(mut user) = self.homes.mapping(&work.workspace, &id, Consistency::Strong).await? else {
+                return Err(StageError::retry("the user's mapping is gone"));
+            };
+            user.record.follow.retain(|waiting| !followed.contains(waiting));
+            let write = put_record(identity_key(&work.workspace, &id), user.version, &user.record)?;
+            Ok(self.homes.store().write(write).await?)
+        })
+        .await
+    }
+}
+
+/// The anonymous ids that the parcels name together with the user, with their earliest event, unless an event as early is noted.
+fn named_together(work: &Work, mapping: &IdentityMapping) -> BTreeMap<IdentityId, (Identity, Order)> {
+    let mut news: BTreeMap<IdentityId, (Identity, Order)> = BTreeMap::new();
+    for event in work.parcels.values().flat_map(|(_, events)| events) {
+        // `alias` says that its previous id is this user; that is a link like any other.
+        for value in [event.anonymous_id.as_deref(), event.previous_id.as_deref()].into_iter().flatten() {
+            let anonymous = Identity::anonymous(value);
+            if anonymous.value.is_empty() || anonymous.value == work.identity.value {
+                continue;
+            }
+            let (id, order) = (anonymous.id(), event.order());
+            if mapping.named.get(&id).is_some_and(|known| *known <= order) {
+                continue;
+            }
+            let entry = news.entry(id).or_insert_with(|| (anonymous, order));
+            entry.1 = entry.1.min(order);
+        }
+    }
+    news
+}

@@ -1,0 +1,221 @@
+//! From a ruleset to a matcher: fields become slots, values are folded and looked up once.
+
+use super::{AccountRule, AccountRuleset, Condition, Operation, Ordered, Scalar, Test, check};
+use crate::{
+    field::{Canonical, FieldName, Number, Vocabulary, truth},
+    problem::Problems,
+};
+use std::sync::Arc;
+
+use super::Moment;
+
+/// A ruleset that is ready to be evaluated. Made by [`AccountRuleset::compile`].
+#[derive(Debug)]
+pub struct CompiledAccountRuleset {
+    pub(super) id: Arc<str>,
+    pub(super) version: u64,
+    pub(super) slots: Vec<Slot>,
+    pub(super) rules: Vec<CompiledRule>,
+    pub(super) groups: Vec<CompiledGroup>,
+    pub(super) cap: Option<i32>,
+    pub(super) possible: i32,
+}
+
+/// A field that rules use.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) name: FieldName,
+    pub(super) missing_means_no: bool,
+    pub(super) vocabulary: Option<Vocabulary>,
+}
+
+#[derive(Debug)]
+pub(super) struct CompiledRule {
+    pub(super) id: Arc<str>,
+    pub(super) name: Arc<str>,
+    pub(super) points: i32,
+    /// The rule's group by its place.
+    pub(super) group: Option<usize>,
+    pub(super) matcher: Result<Matcher, String>,
+    /// The slots that it looks at, each once, in the order of the condition.
+    pub(super) slots: Vec<usize>,
+}
+
+#[derive(Debug)]
+pub(super) struct CompiledGroup {
+    pub(super) id: Arc<str>,
+    pub(super) cap: Option<i32>,
+}
+
+/// A condition on slots.
+#[derive(Debug)]
+pub(super) enum Matcher {
+    All(Box<[Matcher]>),
+    Any(Box<[Matcher]>),
+    Test { slot: usize, check: Check },
+}
+
+/// A test with its values prepared.
+#[derive(Debug)]
+pub(super) enum Check {
+    /// Equal to one of the values; the second says that the answer is turned around.
+    OneOf(Box<[Operand]>, bool),
+    /// Inside a range of numbers.
+    Numbers { from: Option<Number>, to: Option<Number>, op: &'static str },
+    /// Inside a range of moments, both ends included.
+    Moments { from: Option<Moment>, to: Option<Moment>, op: &'static str, strict: bool },
+    /// Holds a text; the second says that the answer is turned around.
+    Contains(Operand, bool),
+    StartsWith(Box<str>),
+    Exists,
+    NotExists,
+    WithinDays(i32),
+}
+
+/// A value of a rule in every form in which a field may hold it.
+#[derive(Debug)]
+pub(super) struct Operand {
+    /// Trimmed and in lower case.
+    pub(super) folded: Box<str>,
+    pub(super) number: Option<Number>,
+    pub(super) truth: Option<bool>,
+    pub(super) moment: Option<Moment>,
+    pub(super) canonical: Option<Canonical>,
+}
+
+impl Operand {
+    fn of(scalar: &Scalar, vocabulary: Option<Vocabulary>) -> Self {
+        match scalar {
+            Scalar::Text(text) => Self {
+                folded: text.trim().chars().flat_map(char::to_lowercase).collect::<String>().into(),
+                number: Number::parse(text.trim()),
+                truth: truth(text),
+                moment: Moment::parse(text),
+                canonical: vocabulary.and_then(|vocabulary| vocabulary.canonical(text)),
+            },
+            Scalar::Number(number) => Self {
+                folded: number.to_string().into(),
+                number: Some(*number),
+                truth: None,
+                moment: None,
+                canonical: None,
+            },
+            Scalar::Bool(truth) => Self {
+                folded: truth.to_string().into(),
+                number: None,
+                truth: Some(*truth),
+                moment: None,
+                canonical: None,
+            },
+        }
+    }
+}
+
+pub(super) fn ruleset(ruleset: &AccountRuleset) -> CompiledAccountRuleset {
+    let mut slots: Vec<Slot> = Vec::new();
+    let groups: Vec<CompiledGroup> =
+        ruleset.groups.iter().map(|group| CompiledGroup { id: group.id.as_str().into(), cap: group.cap }).collect();
+    let rules: Vec<CompiledRule> = ruleset.rules.iter().map(|rule| compile_rule(ruleset, rule, &mut slots)).collect();
+    let mut compiled = CompiledAccountRuleset {
+        id: ruleset.id.as_str().into(),
+        version: ruleset.version,
+        slots,
+        rules,
+        groups,
+        cap: ruleset.cap,
+        possible: 0,
+    };
+    compiled.possible = compiled.most();
+    compiled
+}
+
+fn compile_rule(ruleset: &AccountRuleset, rule: &AccountRule, slots: &mut Vec<Slot>) -> CompiledRule {
+    let mut problems = Problems::none();
+    check::condition(&mut problems, "", &rule.condition, 0);
+    let group = rule.group.as_ref().map(|id| ruleset.groups.iter().position(|group| group.id == *id));
+    if let (Some(None), Some(id)) = (group, &rule.group) {
+        problems.add("/group", format!("must be the id of a group of this ruleset, got `{id}`"));
+    }
+    let mut used = Vec::new();
+    let matcher = match problems.0.into_iter().next() {
+        Some(problem) if problem.pointer.is_empty() => Err(problem.message),
+        Some(problem) => Err(problem.to_string()),
+        None => Ok(compile_condition(ruleset, &rule.condition, slots, &mut used)),
+    };
+    CompiledRule {
+        id: rule.id.as_str().into(),
+        name: rule.name.as_str().into(),
+        points: rule.points.clamp(-super::MAX_POINTS, super::MAX_POINTS),
+        group: group.flatten(),
+        matcher,
+        slots: used,
+    }
+}
+
+fn compile_condition(ruleset: &AccountRuleset, condition: &Condition, slots: &mut Vec<Slot>, used: &mut Vec<usize>) -> Matcher {
+    let mut members = |members: &[Condition]| -> Box<[Matcher]> {
+        members.iter().map(|member| compile_condition(ruleset, member, slots, used)).collect()
+    };
+    match condition {
+        Condition::All(conditions) => Matcher::All(members(conditions)),
+        Condition::Any(conditions) => Matcher::Any(members(conditions)),
+        Condition::Test(test) => {
+            let slot = slot_of(ruleset, &test.field, slots);
+            if !used.contains(&slot) {
+                used.push(slot);
+            }
+            Matcher::Test { slot, check: compile_test(test) }
+        }
+        // Rules with a faulty condition are not compiled; an empty OR holds for nothing.
+        Condition::Faulty { .. } => Matcher::Any(Box::new([])),
+    }
+}
+
+fn slot_of(ruleset: &AccountRuleset, field: &FieldName, slots: &mut Vec<Slot>) -> usize {
+    if let Some(slot) = slots.iter().position(|slot| slot.name == *field) {
+        return slot;
+    }
+    slots.push(Slot {
+        name: field.clone(),
+        missing_means_no: ruleset.missing_means_no.contains(field),
+        vocabulary: Vocabulary::of(field),
+    });
+    slots.len() - 1
+}
+
+fn compile_test(test: &Test) -> Check {
+    let vocabulary = Vocabulary::of(&test.field);
+    let operand = |scalar: &Scalar| Operand::of(scalar, vocabulary);
+    let text = |text: &String| Operand::of(&Scalar::Text(text.clone()), vocabulary);
+    let op = test.operation.as_str();
+    let from = |value: &Ordered, strict: bool| match value {
+        Ordered::Number(n) => Check::Numbers { from: Some(if strict { n.above() } else { *n }), to: None, op },
+        Ordered::Moment(m) => Check::Moments { from: Some(*m), to: None, op, strict },
+    };
+    let to = |value: &Ordered, strict: bool| match value {
+        Ordered::Number(n) => Check::Numbers { from: None, to: Some(if strict { n.below() } else { *n }), op },
+        Ordered::Moment(m) => Check::Moments { from: None, to: Some(*m), op, strict },
+    };
+    match &test.operation {
+        Operation::Eq(value) => Check::OneOf(Box::new([operand(value)]), false),
+        Operation::Neq(value) => Check::OneOf(Box::new([operand(value)]), true),
+        Operation::In(values) => Check::OneOf(values.iter().map(operand).collect(), false),
+        Operation::NotIn(values) => Check::OneOf(values.iter().map(operand).collect(), true),
+        Operation::Gt(value) => from(value, true),
+        Operation::Gte(value) => from(value, false),
+        Operation::Lt(value) => to(value, true),
+        Operation::Lte(value) => to(value, false),
+        Operation::Between(low, high) => match (low, high) {
+            (Ordered::Moment(low), Ordered::Moment(high)) => Check::Moments { from: Some(*low), to: Some(*high), op, strict: false },
+            (Ordered::Number(low), Ordered::Number(high)) => Check::Numbers { from: Some(*low), to: Some(*high), op },
+            // Mixed ends are refused by the check before compilation.
+            _ => Check::OneOf(Box::new([]), false),
+        },
+        Operation::Contains(value) => Check::Contains(text(value), false),
+        Operation::NotContains(value) => Check::Contains(text(value), true),
+        Operation::StartsWith(value) => Check::StartsWith(text(value).folded),
+        Operation::Exists => Check::Exists,
+        Operation::NotExists => Check::NotExists,
+        Operation::WithinDays(days) => Check::WithinDays(i32::try_from(*days).unwrap_or(i32::MAX)),
+    }
+}

@@ -1,0 +1,133 @@
+//! How points fade. The only module with floating point; powers come from `libm`, so that every platform gives the same bits.
+
+use serde::{Deserialize, Serialize};
+
+/// How the points of an event fade with its age in whole UTC days.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Decay {
+    /// They never fade.
+    #[default]
+    None,
+    /// They fade evenly to nothing.
+    Linear {
+        /// The age in days at which nothing is left, 1 to 3,650.
+        days: u32,
+    },
+    /// They halve again and again.
+    HalfLife {
+        /// The age in days at which half is left, 1 to 3,650.
+        days: u32,
+    },
+    /// They drop at fixed ages.
+    Step {
+        /// From which age in days how many percent are left, in order of age.
+        steps: Vec<Step>,
+    },
+}
+
+/// One drop of a stepped decay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// From this age in days.
+    pub from_day: u32,
+    /// So many percent are left, 0 to 100.
+    pub percent: u32,
+}
+
+impl Decay {
+    /// What is left of `milli` thousandths of a point at an age of `age` whole days. Rounded to the nearest thousandth, half away
+    /// from zero; an event of the future (negative age) has its full points.
+    pub fn apply(&self, milli: i64, age: i32) -> i64 {
+        let age = i64::from(age.max(0));
+        match self {
+            Self::None => milli,
+            Self::Linear { days } => {
+                let days = i64::from((*days).max(1));
+                let left = (days - age).max(0);
+                divide_rounded(milli.saturating_mul(left), days)
+            }
+            Self::HalfLife { days } => {
+                if age == 0 {
+                    return milli;
+                }
+                let exponent = -(age as f64) / f64::from((*days).max(1));
+                libm::round(milli as f64 * libm::exp2(exponent)) as i64
+            }
+            Self::Step { steps } => {
+                let percent = steps
+                    .iter()
+                    .filter(|step| i64::from(step.from_day) <= age)
+                    .map(|step| step.percent)
+                    .min()
+                    .unwrap_or(100);
+                divide_rounded(milli.saturating_mul(i64::from(percent.min(100))), 100)
+            }
+        }
+    }
+}
+
+/// Divides by a positive number, rounding half away from zero.
+pub fn divide_rounded(value: i64, by: i64) -> i64 {
+    let by = by.max(1);
+    let half = by / 2;
+    if value >= 0 { value.saturating_add(half) / by } else { value.saturating_sub(half) / by }
+}
+
+/// Thousandths of a point as the whole points that people see: rounded half away from zero.
+pub fn shown(milli: i64) -> i64 {
+    divide_rounded(milli, 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn half_life_follows_the_table() {
+        let decay = Decay::HalfLife { days: 21 };
+        // By hand: 1000 · 2^(−age/21).
+        for (age, left) in [(0, 1000), (7, 794), (21, 500), (42, 250), (63, 125), (210, 1)] {
+            assert_eq!(decay.apply(1000, age), left, "age {age}");
+        }
+    }
+
+    #[test]
+    fn linear_and_step_follow_the_table() {
+        let linear = Decay::Linear { days: 10 };
+        for (age, left) in [(0, 1000), (1, 900), (5, 500), (10, 0), (99, 0)] {
+            assert_eq!(linear.apply(1000, age), left);
+        }
+        let step = Decay::Step { steps: vec![Step { from_day: 7, percent: 50 }, Step { from_day: 30, percent: 0 }] };
+        for (age, left) in [(0, 1000), (6, 1000), (7, 500), (29, 500), (30, 0)] {
+            assert_eq!(step.apply(1000, age), left);
+        }
+    }
+
+    #[test]
+    fn whole_points_round_half_up() {
+        assert_eq!((shown(499), shown(500), shown(1499), shown(-500)), (0, 1, 1, -1));
+    }
+
+    fn any_decay() -> impl Strategy<Value = Decay> {
+        prop_oneof![
+            Just(Decay::None),
+            (1_u32..400).prop_map(|days| Decay::Linear { days }),
+            (1_u32..400).prop_map(|days| Decay::HalfLife { days }),
+            proptest::collection::vec((0_u32..400, 0_u32..101), 0..4).prop_map(|steps| Decay::Step {
+                steps: steps.into_iter().map(|(from_day, percent)| Step { from_day, percent }).collect()
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn decay_never_raises(decay in any_decay(), milli in 0_i64..1_000_000_000, age in 0_i32..500) {
+            let today = decay.apply(milli, age);
+            let tomorrow = decay.apply(milli, age + 1);
+            prop_assert!(0 <= tomorrow && tomorrow <= today && today <= milli);
+        }
+    }
+}

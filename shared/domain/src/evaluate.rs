@@ -1,0 +1,118 @@
+//! An account's scores and surge: a pure function of its states, its fields, the model and the day.
+
+use crate::{
+    Day, IdentityId, Timestamp,
+    account_rules::AccountScore,
+    field::FieldFacts,
+    lead::Lead,
+    model::Model,
+    score::{Engagement, LeadBase},
+    state::IdentityState,
+    surge::{Earning, Surge},
+};
+
+/// How far ahead [`Evaluation::next_change`] looks: after this no event counts any more.
+const AHEAD_DAYS: i32 = crate::facts::LOOK_BACK_DAYS;
+
+/// What a home's scores follow from.
+#[derive(Debug)]
+pub struct Inputs<'s> {
+    /// The account's own fields, its members' included.
+    pub own: FieldFacts,
+    /// The states of the home and of its members.
+    pub states: Vec<(IdentityId, &'s IdentityState)>,
+}
+
+/// A home as it stands on a day.
+#[derive(Debug)]
+pub struct Evaluation<'s> {
+    /// The day.
+    pub as_of: Day,
+    /// Its leads, the account itself among them when there are events without a person.
+    pub leads: Vec<Lead<'s>>,
+    /// Every field with its sources.
+    pub fields: FieldFacts,
+    /// Fit.
+    pub account: AccountScore,
+    /// Engagement.
+    pub engagement: Engagement,
+    /// Surge.
+    pub surge: Surge,
+    bases: Vec<LeadBase>,
+    earning: Earning,
+}
+
+impl<'s> Evaluation<'s> {
+    /// Evaluates a home.
+    pub fn new(model: &Model, inputs: Inputs<'s>, as_of: Day) -> Self {
+        let mut fields = inputs.own;
+        for (_, state) in &inputs.states {
+            fields.merge_all(&state.facts.fields);
+        }
+        let leads = Lead::group(&inputs.states);
+        let bases: Vec<LeadBase> = leads.iter().map(|lead| model.engagement.base(lead)).collect();
+        let first_day = leads.iter().filter_map(Lead::first_seen).min().map(Timestamp::day);
+        let earning = model.engagement.earning(&bases, first_day);
+        let account = model.account.evaluate(&fields, as_of.start());
+        let engagement = model.engagement.engagement(&bases, as_of);
+        let surge = earning.surge(&model.document.surge, as_of);
+        Self { as_of, leads, fields, account, engagement, surge, bases, earning }
+    }
+
+    /// People, without the account itself.
+    pub fn people(&self) -> impl Iterator<Item = &Lead<'s>> {
+        self.leads.iter().filter(|lead| !lead.is_account)
+    }
+
+    /// The latest event.
+    pub fn last_activity(&self) -> Option<Timestamp> {
+        self.leads.iter().filter_map(Lead::last_seen).max()
+    }
+
+    /// Sum of the counts of fresh events.
+    pub fn fresh(&self) -> u64 {
+        self.leads.iter().flat_map(|lead| &lead.identities).map(|(_, state)| state.facts.fresh).sum()
+    }
+
+    /// The first day after `as_of` on which something shown is different although nothing happens: a score, a lead's level, surge.
+    pub fn next_change(&self, model: &Model) -> Option<Day> {
+        let now = self.shown_on(model, self.as_of, &self.engagement);
+        let quiet = self.engagement.milli == 0 && !self.surge.active && !model.fit_depends_on_day;
+        if quiet && self.engagement.leads.iter().all(|lead| lead.milli == 0) {
+            return None;
+        }
+        (1..=AHEAD_DAYS).map(|days| self.as_of.plus(days)).find(|day| {
+            let engagement = model.engagement.engagement(&self.bases, *day);
+            self.shown_on(model, *day, &engagement) != now
+        })
+    }
+
+    fn shown_on(&self, model: &Model, day: Day, engagement: &Engagement) -> Shown {
+        let lead_levels = &model.document.lead_levels;
+        let mut levels: Vec<(IdentityId, i64)> = engagement
+            .leads
+            .iter()
+            .filter_map(|lead| Some((lead.lead, lead_levels.natural(lead.shown())?.min)))
+            .collect();
+        levels.sort_unstable();
+        Shown {
+            account: if day == self.as_of { self.account.score } else if model.fit_depends_on_day {
+                model.account.evaluate(&self.fields, day.start()).score
+            } else {
+                self.account.score
+            },
+            engagement: engagement.shown(),
+            surge: self.earning.surge(&model.document.surge, day).active,
+            levels,
+        }
+    }
+}
+
+/// What people see of a home.
+#[derive(Debug, PartialEq, Eq)]
+struct Shown {
+    account: i32,
+    engagement: i64,
+    surge: bool,
+    levels: Vec<(IdentityId, i64)>,
+}

@@ -1,0 +1,158 @@
+//! The scoring model of a workspace: every ruleset and mapping that is in force, compiled.
+
+use crate::{
+    account_rules::{AccountRuleset, CompiledAccountRuleset},
+    engagement::{EngagementRuleset, Matcher, RuleFault},
+    hash64,
+    level::LevelRuleset,
+    mapping::AccountMapping,
+    profile::ProfileMapping,
+    score::CompiledEngagement,
+    surge::SurgeSettings,
+};
+use serde::{Deserialize, Serialize};
+use std::sync::LazyLock;
+use thiserror::Error;
+
+/// The model as it is stored and published.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelDocument {
+    /// Counts publications of any part, from 1. Every score names it.
+    pub version: u64,
+    /// The primary account ruleset.
+    pub account: AccountRuleset,
+    /// The primary engagement ruleset.
+    pub engagement: EngagementRuleset,
+    /// The primary account level ruleset.
+    pub account_levels: LevelRuleset,
+    /// The lead level ruleset.
+    pub lead_levels: LevelRuleset,
+    /// The account engagement level ruleset.
+    pub engagement_levels: LevelRuleset,
+    /// When an account surges.
+    pub surge: SurgeSettings,
+    /// How event properties become fields.
+    pub mapping: AccountMapping,
+    /// How leads' traits name accounts.
+    #[serde(default)]
+    pub profiles: ProfileMapping,
+    /// Web domains of the workspace's own company; their people create no account.
+    #[serde(default)]
+    pub own_domains: Vec<String>,
+}
+
+/// Why a model can't be used.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    /// A part does not parse.
+    #[error("the {part} does not parse")]
+    Parse {
+        /// Which part.
+        part: &'static str,
+        /// What the parser saw.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A part has faults.
+    #[error("the {part} has faults, the first: {first}")]
+    Faulty {
+        /// Which part.
+        part: &'static str,
+        /// The first fault.
+        first: RuleFault,
+    },
+}
+
+/// The model, ready to be used.
+#[derive(Debug)]
+pub struct Model {
+    /// As stored.
+    pub document: ModelDocument,
+    /// Finds the parts that an event belongs to.
+    pub matcher: Matcher,
+    /// The account rules, compiled.
+    pub account: CompiledAccountRuleset,
+    /// The engagement rules, compiled.
+    pub engagement: CompiledEngagement,
+    /// Whether an account's score can change by the passing of days alone.
+    pub fit_depends_on_day: bool,
+    digest: u64,
+}
+
+impl Model {
+    /// Checks and compiles a document.
+    pub fn compile(document: ModelDocument) -> Result<Self, ModelError> {
+        let check = |part: &'static str, faults: Vec<RuleFault>| match faults.into_iter().next() {
+            Some(first) => Err(ModelError::Faulty { part, first }),
+            None => Ok(()),
+        };
+        check("engagement ruleset", document.engagement.faults())?;
+        check("account level ruleset", document.account_levels.faults())?;
+        check("lead level ruleset", document.lead_levels.faults())?;
+        check("engagement level ruleset", document.engagement_levels.faults())?;
+        check("profile mapping", document.profiles.faults())?;
+        let parse = |source| ModelError::Parse { part: "model", source };
+        let text = serde_json::to_string(&document).map_err(parse)?;
+        let rules = serde_json::to_string(&document.account).map_err(parse)?;
+        Ok(Self {
+            fit_depends_on_day: rules.contains("\"within_days\""),
+            matcher: Matcher::new(document.engagement.rules.iter().map(|rule| &rule.part)),
+            account: document.account.compile(),
+            engagement: CompiledEngagement::new(document.engagement.clone()),
+            digest: hash64(&[text.as_bytes()]),
+            document,
+        })
+    }
+
+    /// Digest of everything in it.
+    pub const fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Counts publications.
+    pub const fn version(&self) -> u64 {
+        self.document.version
+    }
+
+    /// Whether a web domain is the workspace's own.
+    pub fn is_own_domain(&self, domain: &str) -> bool {
+        self.document.own_domains.iter().any(|own| own.eq_ignore_ascii_case(domain))
+    }
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(part: &'static str, text: &str) -> Result<T, ModelError> {
+    serde_json::from_str(text).map_err(|source| ModelError::Parse { part, source })
+}
+
+/// The model that a new workspace has: the data files under `infra/`.
+pub fn default_document() -> Result<ModelDocument, ModelError> {
+    Ok(ModelDocument {
+        version: 1,
+        account: parse("account ruleset", include_str!("../../../infra/rulesets/account.enterprise-saas.json"))?,
+        engagement: parse("engagement ruleset", include_str!("../../../infra/rulesets/engagement.default.json"))?,
+        account_levels: parse("account level ruleset", include_str!("../../../infra/levels/account.json"))?,
+        lead_levels: parse("lead level ruleset", include_str!("../../../infra/levels/lead.json"))?,
+        engagement_levels: parse("engagement level ruleset", include_str!("../../../infra/levels/engagement.json"))?,
+        surge: parse("surge settings", include_str!("../../../infra/surge.json"))?,
+        mapping: parse("account mapping", include_str!("../../../infra/mappings/account-fields.json"))?,
+        profiles: ProfileMapping::default(),
+        own_domains: Vec::new(),
+    })
+}
+
+/// The compiled default model, made once.
+pub fn default_model() -> Result<&'static std::sync::Arc<Model>, &'static ModelError> {
+    static MODEL: LazyLock<Result<std::sync::Arc<Model>, ModelError>> =
+        LazyLock::new(|| default_document().and_then(Model::compile).map(std::sync::Arc::new));
+    MODEL.as_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_default_model_has_no_fault() {
+        let model = super::default_model().unwrap();
+        assert_eq!(model.document.engagement.rules.len(), 7);
+        assert_eq!(model.document.account_levels.levels.len(), 4);
+    }
+}

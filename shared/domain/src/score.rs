@@ -1,0 +1,287 @@
+//! Engagement: from a lead's counts to points, and from leads to the account.
+
+use crate::{
+    Day, IdentityId,
+    decay::{divide_rounded, shown},
+    engagement::{Aggregation, CountMode, EngagementRule, EngagementRuleset, PartId},
+    facts::LOOK_BACK_DAYS,
+    lead::{Lead, LeadCounts, minute_day},
+    surge::Earning,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A published engagement ruleset with its parts' digests at hand.
+#[derive(Debug, Clone)]
+pub struct CompiledEngagement {
+    /// The ruleset.
+    pub ruleset: EngagementRuleset,
+    parts: Vec<PartId>,
+    earning: BTreeSet<PartId>,
+}
+
+/// What one day adds under one rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DayPoints {
+    /// The day.
+    pub day: Day,
+    /// How many events counted.
+    pub count: u32,
+    /// Their points after the day's cap and before decay, in thousandths.
+    pub raw: i64,
+    /// Their points on the day asked for, in thousandths.
+    pub milli: i64,
+}
+
+/// What one rule adds to one lead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RulePoints {
+    /// The rule's place in the ruleset.
+    pub rule: usize,
+    /// Day by day, oldest first.
+    pub days: Vec<DayPoints>,
+    /// What the day's cap took away before decay, in thousandths (0 or less).
+    pub day_capped: i64,
+    /// What the rule's cap took away, in thousandths (0 or less).
+    pub capped: i64,
+    /// Σ of the days plus `capped`.
+    pub milli: i64,
+}
+
+/// One lead's engagement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeadPoints {
+    /// The lead.
+    pub lead: IdentityId,
+    /// Whether it is the account itself.
+    pub is_account: bool,
+    /// Rules that add something.
+    pub rules: Vec<RulePoints>,
+    /// What the lead's cap (or the floor at 0) changed, in thousandths.
+    pub capped: i64,
+    /// Σ of the rules plus `capped`, in thousandths.
+    pub milli: i64,
+    /// What of it counts for the account, in thousandths.
+    pub share: i64,
+}
+
+impl LeadPoints {
+    /// The points that people see.
+    pub fn shown(&self) -> i64 {
+        shown(self.milli)
+    }
+}
+
+/// The engagement of an account.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Engagement {
+    /// Its leads, best first; equal ones by id.
+    pub leads: Vec<LeadPoints>,
+    /// Σ of the shares, in thousandths.
+    pub milli: i64,
+}
+
+impl Engagement {
+    /// The points that people see.
+    pub fn shown(&self) -> i64 {
+        shown(self.milli)
+    }
+}
+
+/// A lead's counts per rule, before decay: the part of the work that does not depend on the day.
+#[derive(Debug, Clone)]
+pub struct LeadBase {
+    lead: IdentityId,
+    is_account: bool,
+    rules: Vec<(usize, Vec<(Day, u32)>)>,
+    earning: BTreeMap<Day, u32>,
+}
+
+impl CompiledEngagement {
+    /// Prepares a ruleset.
+    pub fn new(ruleset: EngagementRuleset) -> Self {
+        let parts: Vec<PartId> = ruleset.rules.iter().map(|rule| rule.part.id()).collect();
+        let earning = ruleset.rules.iter().zip(&parts).filter(|(rule, _)| rule.points > 0).map(|(_, part)| *part).collect();
+        Self { ruleset, parts, earning }
+    }
+
+    /// A lead's counts by rule.
+    pub fn base(&self, lead: &Lead<'_>) -> LeadBase {
+        let counts = lead.counts();
+        let rules = self
+            .ruleset
+            .rules
+            .iter()
+            .zip(&self.parts)
+            .enumerate()
+            .map(|(i, (rule, part))| (i, counted_days(rule, *part, &counts)))
+            .filter(|(_, days)| !days.is_empty())
+            .collect();
+        let mut earning = BTreeMap::new();
+        for (parts, days) in &counts.matched {
+            if parts.iter().any(|part| self.earning.contains(part)) {
+                for (day, n) in days {
+                    *earning.entry(*day).or_default() += n;
+                }
+            }
+        }
+        LeadBase { lead: lead.id, is_account: lead.is_account, rules, earning }
+    }
+
+    /// One lead's points on a day.
+    pub fn lead(&self, base: &LeadBase, as_of: Day) -> LeadPoints {
+        let rules: Vec<RulePoints> = base
+            .rules
+            .iter()
+            .filter_map(|(i, days)| Some(rule_points(*i, self.ruleset.rules.get(*i)?, days, as_of)))
+            .filter(|points| !points.days.is_empty())
+            .collect();
+        let sum: i64 = rules.iter().map(|rule| rule.milli).fold(0, i64::saturating_add);
+        let cap = if self.ruleset.lead_cap > 0 { self.ruleset.lead_cap.saturating_mul(1000) } else { i64::MAX };
+        let milli = sum.clamp(0, cap);
+        LeadPoints { lead: base.lead, is_account: base.is_account, rules, capped: milli.saturating_sub(sum), milli, share: 0 }
+    }
+
+    /// The account's points on a day.
+    pub fn engagement(&self, bases: &[LeadBase], as_of: Day) -> Engagement {
+        let mut leads: Vec<LeadPoints> = bases.iter().map(|base| self.lead(base, as_of)).collect();
+        leads.sort_by(|a, b| b.milli.cmp(&a.milli).then(a.lead.cmp(&b.lead)));
+        share(&self.ruleset.aggregation, &mut leads);
+        let milli = leads.iter().map(|lead| lead.share).fold(0, i64::saturating_add);
+        Engagement { leads, milli }
+    }
+
+    /// What surge looks at.
+    pub fn earning(&self, bases: &[LeadBase], first_day: Option<Day>) -> Earning {
+        let mut earning = Earning { first_day, ..Earning::default() };
+        for base in bases {
+            for (day, n) in &base.earning {
+                *earning.events.entry(*day).or_default() += n;
+            }
+            if !base.is_account {
+                earning.leads.push(base.earning.keys().copied().collect());
+            }
+        }
+        earning
+    }
+}
+
+/// How many events count on each day.
+fn counted_days(rule: &EngagementRule, part: PartId, counts: &LeadCounts) -> Vec<(Day, u32)> {
+    let mut days: BTreeMap<Day, u32> = BTreeMap::new();
+    match &rule.part.count {
+        CountMode::Every | CountMode::OncePerDay => {
+            for (_, matched) in counts.matched.iter().filter(|(parts, _)| parts.contains(&part)) {
+                for (day, n) in matched {
+                    *days.entry(*day).or_default() += n;
+                }
+            }
+            if rule.part.count == CountMode::OncePerDay {
+                days.values_mut().for_each(|n| *n = 1);
+            }
+        }
+        CountMode::OncePerLead
+        | CountMode::OncePerSession
+        | CountMode::OncePerKey { .. }
+        | CountMode::OncePerKeyAndDay { .. } => {
+            for day in counts.keys.get(&part).into_iter().flat_map(BTreeMap::values) {
+                *days.entry(*day).or_default() += 1;
+            }
+        }
+        CountMode::OncePerHours { hours } => {
+            let mut next = 0_u32;
+            for minute in counts.minutes.get(&part).into_iter().flatten().copied() {
+                if minute >= next {
+                    *days.entry(minute_day(minute)).or_default() += 1;
+                    next = minute.saturating_add(hours.saturating_mul(60));
+                }
+            }
+        }
+    }
+    days.into_iter().filter(|(_, n)| *n > 0).collect()
+}
+
+fn rule_points(i: usize, rule: &EngagementRule, days: &[(Day, u32)], as_of: Day) -> RulePoints {
+    let mut points = RulePoints { rule: i, days: Vec::new(), day_capped: 0, capped: 0, milli: 0 };
+    let oldest = as_of.plus(-LOOK_BACK_DAYS);
+    for (day, count) in days.iter().copied().filter(|(day, _)| *day <= as_of && *day > oldest) {
+        let uncapped = i64::from(count).saturating_mul(rule.points).saturating_mul(1000);
+        let cap = rule.cap_per_day.saturating_mul(1000);
+        let raw = if cap > 0 { uncapped.clamp(-cap, cap) } else { uncapped };
+        let milli = rule.decay.apply(raw, as_of.since(day));
+        points.day_capped += raw.saturating_sub(uncapped);
+        points.milli = points.milli.saturating_add(milli);
+        points.days.push(DayPoints { day, count, raw, milli });
+    }
+    let cap = rule.cap.saturating_mul(1000);
+    if cap > 0 {
+        let capped = points.milli.clamp(-cap, cap);
+        points.capped = capped.saturating_sub(points.milli);
+        points.milli = capped;
+    }
+    points
+}
+
+/// Gives each lead, best first, its share of the account's points.
+fn share(aggregation: &Aggregation, leads: &mut [LeadPoints]) {
+    let mut kept = 1_000_000_i64;
+    for (place, lead) in leads.iter_mut().enumerate() {
+        lead.share = match aggregation {
+            Aggregation::Sum => lead.milli,
+            Aggregation::Max if place == 0 => lead.milli,
+            Aggregation::Max => 0,
+            Aggregation::TopN { n } if place < *n as usize => lead.milli,
+            Aggregation::TopN { .. } => 0,
+            Aggregation::Diminishing { percent } => {
+                let share = divide_rounded(lead.milli.saturating_mul(kept), 1_000_000);
+                kept = divide_rounded(kept.saturating_mul(i64::from((*percent).min(100))), 100);
+                share
+            }
+        };
+    }
+}
+
+/// Splits `total` whole points over parts given in thousandths so that the whole numbers sum to it: each part is rounded down
+/// and the largest remainders get the points that are left. Equal remainders go to the earlier part.
+pub fn apportion(parts: &[i64], total: i64) -> Vec<i64> {
+    let mut whole: Vec<i64> = parts.iter().map(|milli| milli.div_euclid(1000)).collect();
+    let mut left = total.saturating_sub(whole.iter().sum());
+    let mut order: Vec<usize> = (0..parts.len()).collect();
+    order.sort_by_key(|i| std::cmp::Reverse(parts.get(*i).map(|milli| milli.rem_euclid(1000)).unwrap_or_default()));
+    while left != 0 && !order.is_empty() {
+        for i in &order {
+            if left == 0 {
+                break;
+            }
+            if let Some(points) = whole.get_mut(*i) {
+                *points += left.signum();
+                left -= left.signum();
+            }
+        }
+    }
+    whole
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn whole_points_go_to_the_largest_remainders() {
+        assert_eq!(apportion(&[1_600, 1_600, 800], 4), [2, 1, 1]);
+        assert_eq!(apportion(&[500, 500], 1), [1, 0]);
+        assert_eq!(apportion(&[2_400, -400], 2), [2, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn whole_points_sum_to_the_total(parts in proptest::collection::vec(-100_000_i64..100_000, 1..20)) {
+            let total = shown(parts.iter().sum());
+            let whole = apportion(&parts, total);
+            prop_assert_eq!(whole.iter().sum::<i64>(), total);
+            for (milli, points) in parts.iter().zip(&whole) {
+                prop_assert!((points * 1000 - milli).abs() <= 1_000);
+            }
+        }
+    }
+}

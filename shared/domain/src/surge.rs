@@ -1,0 +1,237 @@
+//! Surge: activity well above the account's own baseline, found by running the enter and leave rule over the last 56 UTC days.
+
+use crate::Day;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many days the rule is run over, so that the answer depends on nothing that was stored before.
+pub const RUN_DAYS: i32 = 56;
+
+/// When an account surges.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SurgeSettings {
+    /// Against the account's own past.
+    Relative(Relative),
+    /// So many events in a window, whatever came before.
+    Absolute {
+        /// Enter at this many events.
+        events: u32,
+        /// In so many days, 1 to 28.
+        days: u32,
+    },
+}
+
+/// The numbers of the relative mode. Ratios are in percent so that no fraction is involved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Relative {
+    /// Enter at this many events in 7 days …
+    pub enter_events: u32,
+    /// … of this many leads …
+    pub enter_leads: u32,
+    /// … and this ratio to a week of the 21 days before, in percent.
+    pub enter_ratio_percent: u32,
+    /// A week of the past counts as at least this many events.
+    pub least_weekly: u32,
+    /// Leave below this ratio …
+    pub leave_ratio_percent: u32,
+    /// … or below this many events.
+    pub leave_events: u32,
+    /// An account younger than this many days has no past to compare with …
+    pub young_days: u32,
+    /// … and shows new activity at this many events …
+    pub young_events: u32,
+    /// … of this many leads.
+    pub young_leads: u32,
+}
+
+impl Default for Relative {
+    fn default() -> Self {
+        Self {
+            enter_events: 10,
+            enter_leads: 2,
+            enter_ratio_percent: 200,
+            least_weekly: 3,
+            leave_ratio_percent: 150,
+            leave_events: 5,
+            young_days: 28,
+            young_events: 15,
+            young_leads: 3,
+        }
+    }
+}
+
+impl Default for SurgeSettings {
+    fn default() -> Self {
+        Self::Relative(Relative::default())
+    }
+}
+
+/// What the rule looks at: events that earn points.
+#[derive(Debug, Clone, Default)]
+pub struct Earning {
+    /// Earning events of the whole account per day.
+    pub events: BTreeMap<Day, u32>,
+    /// For each lead the days on which it had any.
+    pub leads: Vec<BTreeSet<Day>>,
+    /// The day of the account's first event.
+    pub first_day: Option<Day>,
+}
+
+/// The rule's answer for a day.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Surge {
+    /// Whether the account surges.
+    pub active: bool,
+    /// The first day of the running surge.
+    pub since: Option<Day>,
+    /// It is new activity of a young account, not a rise over a baseline.
+    pub new_activity: bool,
+    /// Earning events in the window of 7 days.
+    pub window: u32,
+    /// Leads with earning events in that window.
+    pub leads: u32,
+    /// Earning events in the 21 days before the window.
+    pub baseline: u32,
+}
+
+impl Surge {
+    /// The window against a week of the baseline, in percent.
+    pub fn ratio_percent(&self, settings: &SurgeSettings) -> u64 {
+        let least = match settings {
+            SurgeSettings::Relative(numbers) => numbers.least_weekly,
+            SurgeSettings::Absolute { .. } => 1,
+        };
+        let three_weeks = u64::from(self.baseline.max(least.saturating_mul(3))).max(1);
+        u64::from(self.window) * 300 / three_weeks
+    }
+}
+
+impl Earning {
+    fn sum(&self, from: Day, to: Day) -> u32 {
+        if from > to { 0 } else { self.events.range(from..=to).map(|(_, n)| *n).fold(0, u32::saturating_add) }
+    }
+
+    fn active_leads(&self, from: Day, to: Day) -> u32 {
+        let active = self.leads.iter().filter(|days| days.range(from..=to).next().is_some()).count();
+        u32::try_from(active).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the account surges on `as_of`.
+    pub fn surge(&self, settings: &SurgeSettings, as_of: Day) -> Surge {
+        let mut surge = Surge::default();
+        // Nothing can begin before the first earning event of the run.
+        let begin = as_of.plus(1 - RUN_DAYS);
+        let first = self.events.range(begin..=as_of).find(|(_, n)| **n > 0).map(|(day, _)| *day);
+        let mut day = first.unwrap_or(as_of);
+        while day <= as_of {
+            surge = self.step(settings, surge, day);
+            day = day.plus(1);
+        }
+        surge
+    }
+
+    fn step(&self, settings: &SurgeSettings, before: Surge, day: Day) -> Surge {
+        let (active, new_activity, counts) = match settings {
+            SurgeSettings::Absolute { events, days } => {
+                let from = day.plus(1 - i32::try_from(*days).unwrap_or(28).clamp(1, 28));
+                let window = self.sum(from, day);
+                (window >= (*events).max(1), false, (window, self.active_leads(from, day), 0))
+            }
+            SurgeSettings::Relative(numbers) => {
+                let window = self.sum(day.plus(-6), day);
+                let leads = self.active_leads(day.plus(-6), day);
+                let baseline = self.sum(day.plus(-27), day.plus(-7));
+                let young = self.first_day.is_none_or(|first| i64::from(day.since(first)) < i64::from(numbers.young_days));
+                let (active, new_activity) = relative(numbers, before, young, window, leads, baseline);
+                (active, new_activity, (window, leads, baseline))
+            }
+        };
+        let since = match (before.active, active) {
+            (false, true) => Some(day),
+            (true, true) => before.since,
+            (_, false) => None,
+        };
+        let (window, leads, baseline) = counts;
+        Surge { active, since, new_activity, window, leads, baseline }
+    }
+}
+
+/// The enter and leave rule of one day. A ratio of p percent to a week of the past means `window · 300 ≥ p · max(baseline, 3 · least)`.
+fn relative(numbers: &Relative, before: Surge, young: bool, window: u32, leads: u32, baseline: u32) -> (bool, bool) {
+    let three_weeks = u64::from(baseline.max(numbers.least_weekly.saturating_mul(3)));
+    let at_least = |percent: u32| u64::from(window) * 300 >= u64::from(percent) * three_weeks;
+    if before.active {
+        // A young account has no baseline, so only the count can end its new activity.
+        let stays = window >= numbers.leave_events && (young || at_least(numbers.leave_ratio_percent));
+        return (stays, stays && before.new_activity);
+    }
+    if young {
+        let enters = window >= numbers.young_events && leads >= numbers.young_leads;
+        return (enters, enters);
+    }
+    (window >= numbers.enter_events && leads >= numbers.enter_leads && at_least(numbers.enter_ratio_percent), false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(first_day: i32, days: &[(i32, u32)], leads: usize) -> Earning {
+        let active: BTreeSet<Day> = days.iter().map(|(day, _)| Day(*day)).collect();
+        Earning {
+            events: days.iter().map(|(day, n)| (Day(*day), *n)).collect(),
+            leads: vec![active; leads],
+            first_day: Some(Day(first_day)),
+        }
+    }
+
+    fn on(earning: &Earning, day: i32) -> bool {
+        earning.surge(&SurgeSettings::default(), Day(day)).active
+    }
+
+    #[test]
+    fn ten_events_of_two_leads_at_twice_the_baseline_surge() {
+        // No baseline: a week counts as 3 events, so 10 events are 3.3 times as many.
+        assert!(on(&account(0, &[(100, 10)], 2), 100));
+        assert!(!on(&account(0, &[(100, 9)], 2), 100));
+        assert!(!on(&account(0, &[(100, 10)], 1), 100));
+        // 15 events in the three weeks before are 5 a week: 10 is twice, 9 would not be enough anyway.
+        assert!(on(&account(0, &[(90, 15), (100, 10)], 2), 100));
+        // 18 are 6 a week: 11 is less than twice, 12 is twice.
+        assert!(!on(&account(0, &[(90, 18), (100, 11)], 2), 100));
+        assert!(on(&account(0, &[(90, 18), (100, 12)], 2), 100));
+    }
+
+    #[test]
+    fn a_surge_ends_below_five_events_or_a_ratio_of_one_and_a_half() {
+        let earning = account(0, &[(100, 10)], 2);
+        // The events leave the window of 7 days on day 107.
+        assert!(on(&earning, 106));
+        assert!(!on(&earning, 107));
+        // It goes on while the ratio holds: on day 108 the window has 6, the baseline 10 → 3.3 a week → ratio 1.8.
+        assert!(on(&account(0, &[(100, 10), (105, 6)], 2), 108));
+        // 4 are too few.
+        assert!(!on(&account(0, &[(100, 10), (105, 4)], 2), 108));
+        // On day 108 the window has 6, the baseline 15 → 5 a week → ratio 1.2.
+        assert!(!on(&account(0, &[(100, 15), (105, 6)], 2), 108));
+    }
+
+    #[test]
+    fn a_young_account_needs_fifteen_events_of_three_leads() {
+        assert!(!on(&account(90, &[(100, 14)], 3), 100));
+        assert!(!on(&account(90, &[(100, 15)], 2), 100));
+        let surge = account(90, &[(100, 15)], 3).surge(&SurgeSettings::default(), Day(100));
+        assert!(surge.active && surge.new_activity);
+        assert_eq!(surge.since, Some(Day(100)));
+    }
+
+    #[test]
+    fn absolute_mode_counts_a_window() {
+        let settings = SurgeSettings::Absolute { events: 5, days: 3 };
+        let earning = account(0, &[(98, 2), (100, 3)], 1);
+        assert!(earning.surge(&settings, Day(100)).active);
+        assert!(!earning.surge(&settings, Day(101)).active);
+    }
+}

@@ -1,0 +1,226 @@
+//! Typed access to what lies in and around a home: states, mappings, accounts, scores, standings, due items.
+
+use crate::{
+    records::{
+        ACCOUNT, AccountRecord, DomainClaim, DueAccount, IdentityMapping, LeadLevels, OWN_FIELDS, OwnFields, SCORE, STATE,
+        ScoreRecord, Standing, Versioned, domain_key, due_key, from_item, home_key, home_partition, identity_key,
+        lead_levels_key, standing_key, state_key, text,
+    },
+    store::{Body, Condition, Consistency, Item, Key, Query, Store, StoreError, Table, Write},
+};
+use domain::{AccountId, Home, IdentityId, Timestamp, WorkspaceId, evaluate::Inputs, field::FieldFacts, state::IdentityState};
+use serde::{Serialize, de::DeserializeOwned};
+use std::collections::BTreeSet;
+
+/// A state as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredState {
+    /// Whose state.
+    pub identity: IdentityId,
+    /// The version read.
+    pub version: u64,
+    /// The state.
+    pub state: IdentityState,
+}
+
+/// Everything that one partition holds.
+#[derive(Debug, Clone, Default)]
+pub struct Partition {
+    /// The account, when it is an account's partition.
+    pub account: Option<Versioned<AccountRecord>>,
+    /// The account's own fields.
+    pub own: Versioned<OwnFields>,
+    /// The score record.
+    pub score: Option<Versioned<ScoreRecord>>,
+    /// The states.
+    pub states: Vec<StoredState>,
+}
+
+impl<T: Default> Default for Versioned<T> {
+    fn default() -> Self {
+        Self { version: 0, record: T::default() }
+    }
+}
+
+/// A home together with the members whose partitions are read with it.
+#[derive(Debug, Clone)]
+pub struct Gathered {
+    /// The home itself.
+    pub own: Partition,
+    /// The partitions of accounts that it absorbed.
+    pub members: Vec<Partition>,
+}
+
+impl Gathered {
+    /// What the home's scores follow from.
+    pub fn inputs(&self) -> Inputs<'_> {
+        let partitions = || std::iter::once(&self.own).chain(&self.members);
+        let mut own = FieldFacts::new();
+        for partition in partitions() {
+            own.merge_all(&partition.own.record.facts);
+        }
+        let states = partitions().flat_map(|partition| &partition.states).map(|stored| (stored.identity, &stored.state)).collect();
+        Inputs { own, states }
+    }
+
+    /// Every partition: the home's first.
+    pub fn partitions(&self) -> impl Iterator<Item = &Partition> {
+        std::iter::once(&self.own).chain(&self.members)
+    }
+}
+
+/// The condition under which a record that was read at `version` may be written: 0 means that nothing was there.
+pub const fn unchanged(version: u64) -> Condition {
+    if version == 0 { Condition::Absent } else { Condition::Version(version) }
+}
+
+/// Puts a record as JSON text over what was read at `version`.
+pub fn put_record<T: Serialize>(key: Key, version: u64, record: &T) -> Result<Write, StoreError> {
+    let body = text(&key, record)?;
+    Ok(Write::Put(Item { key, version: version.saturating_add(1), body, expires_at: None }, unchanged(version)))
+}
+
+/// Puts a state. `version` is the version to write; `condition` what must be there now.
+pub fn put_state(workspace: &WorkspaceId, home: &Home, state: &IdentityState, version: u64, condition: Condition) -> Result<Write, StoreError> {
+    let key = state_key(workspace, home, &state.identity.id());
+    let bytes = rmp_serde::to_vec_named(state).map_err(|e| StoreError::Refused { source: Box::new(e) })?;
+    Ok(Write::Put(Item { key, version, body: Body::Bytes(bytes), expires_at: None }, condition))
+}
+
+/// Puts the due item of a home.
+pub fn put_due(workspace: &WorkspaceId, home: &Home, at: Timestamp, leases: u32) -> Result<Write, StoreError> {
+    let key = due_key(workspace, home, at);
+    let body = text(&key, &DueAccount { workspace: workspace.clone(), home: home.clone(), leases })?;
+    Ok(Write::Put(Item { key, version: 1, body, expires_at: None }, Condition::Always))
+}
+
+fn read_state(item: &Item) -> Result<StoredState, StoreError> {
+    let corrupt = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Corrupt { key: Box::new(item.key.clone()), what: "state", source };
+    let id = item.key.sk.strip_prefix(STATE).unwrap_or_default();
+    let identity = IdentityId::parse(id).map_err(|e| corrupt(Box::new(e)))?;
+    let Body::Bytes(bytes) = &item.body else {
+        return Err(corrupt("the body is no bytes".into()));
+    };
+    let state = rmp_serde::from_slice(bytes).map_err(|e| corrupt(Box::new(e)))?;
+    Ok(StoredState { identity, version: item.version, state })
+}
+
+/// Typed reads over a store.
+#[derive(Debug, Clone)]
+pub struct HomeStore<S> {
+    store: S,
+}
+
+impl<S: Store> HomeStore<S> {
+    /// Over this store.
+    pub const fn new(store: S) -> Self {
+        Self { store }
+    }
+
+    /// The store itself.
+    pub const fn store(&self) -> &S {
+        &self.store
+    }
+
+    async fn record<T: DeserializeOwned>(&self, key: &Key, consistency: Consistency) -> Result<Option<Versioned<T>>, StoreError> {
+        let Some(item) = self.store.read(key, consistency).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Versioned { version: item.version, record: from_item(&item)? }))
+    }
+
+    /// Where an identity's state lives.
+    pub async fn mapping(&self, workspace: &WorkspaceId, identity: &IdentityId, consistency: Consistency) -> Result<Option<Versioned<IdentityMapping>>, StoreError> {
+        self.record(&identity_key(workspace, identity), consistency).await
+    }
+
+    /// An identity's state, strongly consistent.
+    pub async fn state(&self, workspace: &WorkspaceId, home: &Home, identity: &IdentityId) -> Result<Option<StoredState>, StoreError> {
+        let item = self.store.read(&state_key(workspace, home, identity), Consistency::Strong).await?;
+        item.as_ref().map(read_state).transpose()
+    }
+
+    /// An account.
+    pub async fn account(&self, workspace: &WorkspaceId, account: &AccountId, consistency: Consistency) -> Result<Option<Versioned<AccountRecord>>, StoreError> {
+        self.record(&home_key(workspace, &Home::Account(account.clone()), ACCOUNT), consistency).await
+    }
+
+    /// An account's own fields.
+    pub async fn own_fields(&self, workspace: &WorkspaceId, account: &AccountId) -> Result<Versioned<OwnFields>, StoreError> {
+        let key = home_key(workspace, &Home::Account(account.clone()), OWN_FIELDS);
+        Ok(self.record(&key, Consistency::Strong).await?.unwrap_or_default())
+    }
+
+    /// What score last computed for a home.
+    pub async fn score(&self, workspace: &WorkspaceId, home: &Home, consistency: Consistency) -> Result<Option<Versioned<ScoreRecord>>, StoreError> {
+        self.record(&home_key(workspace, home, SCORE), consistency).await
+    }
+
+    /// What level last recorded for a home.
+    pub async fn standing(&self, workspace: &WorkspaceId, home: &Home, consistency: Consistency) -> Result<Option<Versioned<Standing>>, StoreError> {
+        self.record(&standing_key(workspace, home), consistency).await
+    }
+
+    /// The levels of a home's leads.
+    pub async fn lead_levels(&self, workspace: &WorkspaceId, home: &Home, consistency: Consistency) -> Result<Versioned<LeadLevels>, StoreError> {
+        Ok(self.record(&lead_levels_key(workspace, home), consistency).await?.unwrap_or_default())
+    }
+
+    /// Who owns a web domain.
+    pub async fn domain_claim(&self, workspace: &WorkspaceId, domain: &str, consistency: Consistency) -> Result<Option<Versioned<DomainClaim>>, StoreError> {
+        self.record(&domain_key(workspace, domain), consistency).await
+    }
+
+    /// Which account an external id names.
+    pub async fn external(&self, workspace: &WorkspaceId, kind: &str, id: &str) -> Result<Option<Versioned<AccountId>>, StoreError> {
+        self.record(&crate::records::external_key(workspace, kind, id), Consistency::Eventual).await
+    }
+
+    /// Everything that one partition holds. Not a snapshot: whoever writes what follows from it must have read the score record's
+    /// version before.
+    pub async fn partition(&self, workspace: &WorkspaceId, home: &Home, consistency: Consistency) -> Result<Partition, StoreError> {
+        let mut query = Query::partition(Table::Accounts, home_partition(workspace, home));
+        query.consistency = consistency;
+        let mut partition = Partition::default();
+        for item in self.store.query_all(query).await? {
+            match item.key.sk.as_str() {
+                ACCOUNT => partition.account = Some(Versioned { version: item.version, record: from_item(&item)? }),
+                OWN_FIELDS => partition.own = Versioned { version: item.version, record: from_item(&item)? },
+                SCORE => partition.score = Some(Versioned { version: item.version, record: from_item(&item)? }),
+                sk if sk.starts_with(STATE) => partition.states.push(read_state(&item)?),
+                _ => {}
+            }
+        }
+        Ok(partition)
+    }
+
+    /// The account that stands for this one: itself, or the one that it was absorbed into, followed to the end.
+    pub async fn root(&self, workspace: &WorkspaceId, account: &AccountId, consistency: Consistency) -> Result<AccountId, StoreError> {
+        let mut root = account.clone();
+        // Memberships are checked for cycles when they are made; the bound keeps a damaged store from hanging a worker.
+        for _ in 0..16 {
+            match self.account(workspace, &root, consistency).await? {
+                Some(Versioned { record: AccountRecord { merged_into: Some(into), .. }, .. }) => root = into,
+                _ => break,
+            }
+        }
+        Ok(root)
+    }
+
+    /// Reads a home and the accounts that it absorbed.
+    pub async fn gather(&self, workspace: &WorkspaceId, home: &Home, consistency: Consistency) -> Result<Gathered, StoreError> {
+        let own = self.partition(workspace, home, consistency).await?;
+        let mut members = Vec::new();
+        let mut seen: BTreeSet<AccountId> = home.account().cloned().into_iter().collect();
+        let members_of = |partition: &Partition| partition.account.as_ref().map(|account| account.record.members.clone()).unwrap_or_default();
+        let mut waiting = members_of(&own);
+        while let Some(member) = waiting.pop() {
+            if seen.insert(member.clone()) {
+                let partition = self.partition(workspace, &Home::Account(member), consistency).await?;
+                waiting.extend(members_of(&partition));
+                members.push(partition);
+            }
+        }
+        Ok(Gathered { own, members })
+    }
+}
