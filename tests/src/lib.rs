@@ -1,1 +1,5 @@
-//! Contracts, scenarios, races, properties and real clients
+//! What the integration tests share: a whole pipeline over in-memory adapters, with a clock that stands still.
+
+pub mod world;
+
+pub mod contracts;

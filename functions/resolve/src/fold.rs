@@ -9,7 +9,7 @@ use domain::{
     state::{Fold, IdentityState, Spilled},
 };
 use pipeline::{
-    AccountTouched, Clock, Condition, Consistency, Queue, StageError, Store, StoreError, Versioned, Write,
+    AccountTouched, Clock, Condition, Consistency, Queue, StageError, Store, Versioned, Write,
     homes::{StoredState, put_due, put_record, put_state},
     records::{IdentityMapping, identity_key, state_key},
 };

@@ -57,16 +57,18 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
 
     /// Puts every parcel before any state is read. Answers the messages whose parcels could not all be stored.
     async fn put_parcels(&self, batch: &[Received<EventsReceived>]) -> BTreeMap<(usize, IdentityId), StageError> {
-        let all = batch.iter().enumerate().flat_map(|(at, received)| received.message.parcels.iter().map(move |parcel| (at, &received.message, parcel)));
-        stream::iter(all)
-            .map(|(at, message, parcel)| async move {
-                let put = self.parcels.put(&message.workspace, message.batch, parcel).await;
-                put.err().map(|e| ((at, parcel.identity.id()), StageError::from(e)))
-            })
-            .buffer_unordered(CONCURRENCY)
-            .filter_map(futures::future::ready)
-            .collect()
-            .await
+        let mut puts = Vec::new();
+        for (at, received) in batch.iter().enumerate() {
+            for parcel in &received.message.parcels {
+                puts.push(self.put_parcel(at, &received.message, parcel));
+            }
+        }
+        stream::iter(puts).buffer_unordered(CONCURRENCY).filter_map(futures::future::ready).collect().await
+    }
+
+    async fn put_parcel(&self, at: usize, message: &EventsReceived, parcel: &Parcel) -> Option<((usize, IdentityId), StageError)> {
+        let put = self.parcels.put(&message.workspace, message.batch, parcel).await;
+        put.err().map(|e| ((at, parcel.identity.id()), StageError::from(e)))
     }
 
     async fn put_rejected(&self, batch: &[Received<EventsReceived>]) -> BTreeMap<usize, StageError> {

@@ -1,6 +1,6 @@
 //! Engagement rules: which events earn points, how they are counted, how the points fade.
 
-use crate::{CallKind, Event, decay::Decay, event::fold_name, hash64};
+use crate::{CallKind, Event, decay::Decay, event::fold_name, field::Number, hash64};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, collections::BTreeSet, collections::HashMap};
@@ -336,10 +336,7 @@ impl EventFilter {
     }
 
     fn compares(&self, found: &Value) -> bool {
-        let number = |order: fn(f64, f64) -> bool| {
-            let found = found.as_f64().or_else(|| found.as_str()?.trim().parse().ok());
-            found.zip(self.value.as_f64()).is_some_and(|(a, b)| order(a, b))
-        };
+        let number = |order: fn(Number, Number) -> bool| plain_number(found).zip(plain_number(&self.value)).is_some_and(|(a, b)| order(a, b));
         let text = |test: fn(&str, &str) -> bool| {
             plain_text(found).zip(self.value.as_str()).is_some_and(|(a, b)| test(&a.to_lowercase(), &b.to_lowercase()))
         };
@@ -358,9 +355,18 @@ impl EventFilter {
     }
 }
 
+/// A number, or text that is one.
+fn plain_number(value: &Value) -> Option<Number> {
+    match value {
+        Value::Number(number) => Number::from_json(number),
+        Value::String(text) => Number::parse(text.trim()),
+        _ => None,
+    }
+}
+
 fn same(a: &Value, b: &Value) -> bool {
-    if let (Some(a), Some(b)) = (a.as_f64(), b.as_f64()) {
-        return a.total_cmp(&b).is_eq();
+    if let (Value::Number(a), Value::Number(b)) = (a, b) {
+        return Number::from_json(a) == Number::from_json(b);
     }
     match (plain_text(a), plain_text(b)) {
         (Some(a), Some(b)) => a.to_lowercase() == b.to_lowercase(),

@@ -77,7 +77,7 @@ impl<'s> Evaluation<'s> {
     /// The first day after `as_of` on which something shown is different although nothing happens: a score, a lead's level, surge.
     pub fn next_change(&self, model: &Model) -> Option<Day> {
         let now = self.shown_on(model, self.as_of, &self.engagement);
-        let quiet = self.engagement.milli == 0 && !self.surge.active && !model.fit_depends_on_day;
+        let quiet = self.engagement.milli == 0 && !self.surge.active && !model.account.depends_on_date();
         if quiet && self.engagement.leads.iter().all(|lead| lead.milli == 0) {
             return None;
         }
@@ -96,7 +96,7 @@ impl<'s> Evaluation<'s> {
             .collect();
         levels.sort_unstable();
         Shown {
-            account: if day == self.as_of { self.account.score } else if model.fit_depends_on_day {
+            account: if day == self.as_of { self.account.score } else if model.account.depends_on_date() {
                 model.account.evaluate(&self.fields, day.start()).score
             } else {
                 self.account.score

@@ -6,6 +6,7 @@ pub mod decay;
 pub mod engagement;
 pub mod evaluate;
 pub mod event;
+pub mod explain;
 pub mod facts;
 pub mod field;
 pub mod ids;

@@ -74,8 +74,6 @@ pub struct Model {
     pub account: CompiledAccountRuleset,
     /// The engagement rules, compiled.
     pub engagement: CompiledEngagement,
-    /// Whether an account's score can change by the passing of days alone.
-    pub fit_depends_on_day: bool,
     digest: u64,
 }
 
@@ -93,9 +91,7 @@ impl Model {
         check("profile mapping", document.profiles.faults())?;
         let parse = |source| ModelError::Parse { part: "model", source };
         let text = serde_json::to_string(&document).map_err(parse)?;
-        let rules = serde_json::to_string(&document.account).map_err(parse)?;
         Ok(Self {
-            fit_depends_on_day: rules.contains("\"within_days\""),
             matcher: Matcher::new(document.engagement.rules.iter().map(|rule| &rule.part)),
             account: document.account.compile(),
             engagement: CompiledEngagement::new(document.engagement.clone()),

@@ -83,13 +83,12 @@ mod tests {
     use aws_sdk_dynamodb::{
         error::ErrorMetadata,
         operation::put_item::PutItemError,
-        primitives::SdkBody,
         types::{CancellationReason, error::TransactionCanceledException},
     };
     use pipeline::{Body, Item, Table, store::Condition};
 
     fn answer(status: u16) -> HttpResponse {
-        HttpResponse::new(status.try_into().unwrap(), SdkBody::empty())
+        HttpResponse::new(status.try_into().unwrap(), "".into())
     }
 
     fn put_error(code: &str, status: u16) -> StoreError {

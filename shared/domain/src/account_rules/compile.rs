@@ -1,13 +1,11 @@
 //! From a ruleset to a matcher: fields become slots, values are folded and looked up once.
 
-use super::{AccountRule, AccountRuleset, Condition, Operation, Ordered, Scalar, Test, check};
+use super::{AccountRule, AccountRuleset, Condition, MAX_POINTS, MAX_RULES, Moment, Operation, Ordered, Scalar, Test, check};
 use crate::{
     field::{Canonical, FieldName, Number, Vocabulary, truth},
     problem::Problems,
 };
 use std::sync::Arc;
-
-use super::Moment;
 
 /// A ruleset that is ready to be evaluated. Made by [`AccountRuleset::compile`].
 #[derive(Debug)]
@@ -52,7 +50,7 @@ pub(super) struct CompiledGroup {
 pub(super) enum Matcher {
     All(Box<[Matcher]>),
     Any(Box<[Matcher]>),
-    Test { slot: usize, check: Check },
+    Test { slot: usize, check: Check, vocabulary: Option<Vocabulary> },
 }
 
 /// A test with its values prepared.
@@ -114,15 +112,18 @@ impl Operand {
 pub(super) fn ruleset(ruleset: &AccountRuleset) -> CompiledAccountRuleset {
     let mut slots: Vec<Slot> = Vec::new();
     let groups: Vec<CompiledGroup> =
-        ruleset.groups.iter().map(|group| CompiledGroup { id: group.id.as_str().into(), cap: group.cap }).collect();
-    let rules: Vec<CompiledRule> = ruleset.rules.iter().map(|rule| compile_rule(ruleset, rule, &mut slots)).collect();
+        ruleset.groups.iter().map(|group| CompiledGroup { id: group.id.as_str().into(), cap: group.cap.map(|cap| cap.max(0)) }).collect();
+    let mut rules: Vec<CompiledRule> = ruleset.rules.iter().map(|rule| compile_rule(ruleset, rule, &mut slots)).collect();
+    for rule in rules.iter_mut().skip(MAX_RULES) {
+        rule.matcher = Err(format!("is beyond the {MAX_RULES} rules that a ruleset may have"));
+    }
     let mut compiled = CompiledAccountRuleset {
         id: ruleset.id.as_str().into(),
         version: ruleset.version,
         slots,
         rules,
         groups,
-        cap: ruleset.cap,
+        cap: ruleset.cap.map(|cap| cap.max(0)),
         possible: 0,
     };
     compiled.possible = compiled.most();
@@ -145,7 +146,7 @@ fn compile_rule(ruleset: &AccountRuleset, rule: &AccountRule, slots: &mut Vec<Sl
     CompiledRule {
         id: rule.id.as_str().into(),
         name: rule.name.as_str().into(),
-        points: rule.points.clamp(-super::MAX_POINTS, super::MAX_POINTS),
+        points: rule.points.clamp(-MAX_POINTS, MAX_POINTS),
         group: group.flatten(),
         matcher,
         slots: used,
@@ -164,7 +165,7 @@ fn compile_condition(ruleset: &AccountRuleset, condition: &Condition, slots: &mu
             if !used.contains(&slot) {
                 used.push(slot);
             }
-            Matcher::Test { slot, check: compile_test(test) }
+            Matcher::Test { slot, check: compile_test(test), vocabulary: Vocabulary::of(&test.field) }
         }
         // Rules with a faulty condition are not compiled; an empty OR holds for nothing.
         Condition::Faulty { .. } => Matcher::Any(Box::new([])),

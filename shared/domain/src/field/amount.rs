@@ -119,17 +119,18 @@ pub(super) fn read(text: &str, reading: Reading) -> Result<Amount, CoercionError
     let mut counted = false;
     // A unit and a bound may follow in either order: `1000+ employees`, `1000 employees or more`.
     for _ in 0..2 {
-        if reading.money.is_none() && !counted {
-            if let Some(before) = UNITS.iter().find_map(|unit| strip_word_behind(rest, unit)) {
-                counted = true;
-                rest = before;
-            }
+        if reading.money.is_none()
+            && !counted
+            && let Some(before) = UNITS.iter().find_map(|unit| strip_word_behind(rest, unit))
+        {
+            counted = true;
+            rest = before;
         }
-        if bound.is_none() {
-            if let Some((found, before)) = BEHIND.iter().find_map(|(word, b)| Some((*b, strip_word_behind(rest, word)?))) {
-                bound = Some(found);
-                rest = before;
-            }
+        if bound.is_none()
+            && let Some((found, before)) = BEHIND.iter().find_map(|(word, b)| Some((*b, strip_word_behind(rest, word)?)))
+        {
+            bound = Some(found);
+            rest = before;
         }
     }
     if let Some(bound) = bound {

@@ -20,7 +20,7 @@ fn an_address_is_trimmed_and_its_domain_lowered() {
     let ann = address("  Ann.Lee+news@Mail.Brightforge-Systems.COM ");
     assert_eq!(ann.as_str(), "Ann.Lee+news@mail.brightforge-systems.com");
     assert_eq!((ann.mailbox(), ann.host()), ("Ann.Lee+news", "mail.brightforge-systems.com"));
-    assert_eq!(address("ann@bücher-lager.de").host(), "xn--bcher-lager-uhb.de");
+    assert_eq!(address("ann@bücher-lager.de").host(), "xn--bcher-lager-thb.de");
     assert_eq!(address("o'brien@a.example").mailbox(), "o'brien");
     assert_eq!(address("ann@a.example.").host(), "a.example");
 }
@@ -106,8 +106,8 @@ fn a_website_gives_its_registrable_domain() {
         ("//shop.brightforge-systems.com:8443/", Some("brightforge-systems.com")),
         ("www.brightforge-systems.com/a//b", Some("brightforge-systems.com")),
         ("https://user:secret@brightforge-systems.com/", Some("brightforge-systems.com")),
-        ("https://bücher-lager.de", Some("xn--bcher-lager-uhb.de")),
-        ("https://xn--bcher-lager-uhb.de.", Some("xn--bcher-lager-uhb.de")),
+        ("https://bücher-lager.de", Some("xn--bcher-lager-thb.de")),
+        ("https://xn--bcher-lager-thb.de.", Some("xn--bcher-lager-thb.de")),
         ("brightforge.公司.cn", Some("brightforge.xn--55qx5d.cn")),
         ("brightforge.github.io", Some("brightforge.github.io")),
         ("ftp://brightforge-systems.com", None),
@@ -165,7 +165,8 @@ proptest! {
         if let Ok(address) = EmailAddress::new(&text) {
             prop_assert_eq!(EmailAddress::new(address.as_str()), Ok(address.clone()));
             if let DomainClass::Corporate(domain) | DomainClass::Academic(domain) = address.domain_class() {
-                prop_assert!(address.host() == domain.as_str() || address.host().ends_with(&format!(".{domain}")));
+                let below = address.host().strip_suffix(domain.as_str());
+                prop_assert!(below.is_some_and(|below| below.is_empty() || below.ends_with('.')));
                 prop_assert_eq!(serde_json::from_str::<WebDomain>(&serde_json::to_string(&domain).unwrap()).unwrap(), domain);
             }
             let json = serde_json::to_string(&address).unwrap();

@@ -61,7 +61,12 @@ impl WebDomain {
             None => text,
         };
         let authority = rest.split(['/', '?', '#', '\\']).next()?;
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        // A user name belongs to a full URL; without `//` this is an e-mail address or `mailto:`.
+        let host = match authority.rsplit_once('@') {
+            Some((_, host)) if rest.len() < text.len() => host,
+            Some(_) => return None,
+            None => authority,
+        };
         let host = match host.rsplit_once(':') {
             Some((host, port)) if port.len() <= 5 && port.bytes().all(|c| c.is_ascii_digit()) => host,
             Some(_) => return None,

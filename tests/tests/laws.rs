@@ -1,0 +1,179 @@
+//! Laws of the domain, over random histories.
+
+use domain::{
+    BatchId, Day, Event, Identity, IdentityId, Timestamp,
+    evaluate::{Evaluation, Inputs},
+    field::FieldFacts,
+    model::{Model, default_model},
+    state::{Fold, IdentityState, SPILL_LIFE_MS, Spilled},
+};
+use harpoon_tests::world::{START, group, identify, page, track};
+use proptest::prelude::*;
+use serde_json::json;
+use std::sync::Arc;
+
+fn model() -> Arc<Model> {
+    Arc::clone(default_model().unwrap())
+}
+
+fn start() -> Timestamp {
+    Timestamp::parse(START).unwrap()
+}
+
+/// One of the things that a person does, `minutes` before noon.
+fn any_event() -> impl Strategy<Value = Event> {
+    (0_u32..400, 0_i64..60 * 24 * 90, 0_u8..8, 0_u8..3).prop_map(|(id, minutes, what, detail)| {
+        let at = start().plus_millis(-minutes * 60_000);
+        let id = format!("m{id}");
+        // What an id stands for does not depend on the copy: a client sends the same event again, not another one.
+        match what {
+            0 => page(&id, "u1", &format!("s{detail}"), at),
+            1 => page(&id, "u1", &format!("s{detail}"), at).properties(json!({ "path": "/pricing" })),
+            2 => track(&id, "u1", "Demo Requested", at),
+            3 => track(&id, "u1", "content downloaded", at).properties(json!({ "asset": format!("guide-{detail}") })),
+            4 => identify(&id, "u1", &format!("ada{detail}@quarrystone-mills.com"), at),
+            5 => track(&id, "u1", "meeting held", at),
+            6 => track(&id, "u1", "signed up", at).properties(json!({ "company_size": format!("size {detail}") })),
+            _ => group(&id, "u1", &format!("acct_{detail}"), json!({ "employees": u32::from(detail) * 1000 }), at),
+        }
+        .build()
+    })
+}
+
+/// Distinct events, cut into parcels, some of them sent again in another parcel, and an order in which the parcels arrive, some twice.
+fn any_history() -> impl Strategy<Value = (Vec<(BatchId, Vec<Event>)>, Vec<usize>)> {
+    let events = proptest::collection::vec(any_event(), 1..120).prop_map(|mut events| {
+        events.sort_by(|a, b| a.message_id.cmp(&b.message_id));
+        events.dedup_by(|a, b| a.message_id == b.message_id);
+        events
+    });
+    (events, proptest::collection::vec((0_usize..12, 0_i64..7_200_000), 1..14)).prop_flat_map(|(events, cuts)| {
+        let parcels: Vec<(BatchId, Vec<Event>)> = cuts
+            .iter()
+            .enumerate()
+            .map(|(i, (overlap, offset))| {
+                let size = events.len().div_ceil(cuts.len());
+                let from = (i * size).min(events.len());
+                let to = ((i + 1) * size + overlap).min(events.len());
+                (BatchId::new(start().plus_millis(*offset), i as u128), events[from..to].to_vec())
+            })
+            .collect();
+        let arrivals: Vec<usize> = (0..parcels.len()).chain(0..parcels.len() / 2).collect();
+        (Just(parcels), Just(arrivals).prop_shuffle())
+    })
+}
+
+/// What resolve does with a store that never fails: put, read, fold, spill, write.
+struct Folder {
+    model: Arc<Model>,
+    stored: Vec<(BatchId, Vec<Event>)>,
+    spilled: Spilled,
+    state: IdentityState,
+    refolds: usize,
+}
+
+impl Folder {
+    fn new(model: &Arc<Model>) -> Self {
+        let state = IdentityState::new(Identity::user("u1"), &model.matcher);
+        Self { model: Arc::clone(model), stored: Vec::new(), spilled: Spilled::default(), state, refolds: 0 }
+    }
+
+    fn take(&mut self, parcel: &(BatchId, Vec<Event>), now: Timestamp) {
+        if !self.stored.iter().any(|(batch, _)| *batch == parcel.0) {
+            self.stored.push(parcel.clone());
+        }
+        let (matcher, mapping) = (&self.model.matcher, &self.model.document.mapping);
+        let mut state = self.state.clone();
+        if state.fold(parcel.0, &parcel.1, &self.spilled, now, matcher, mapping) == Fold::Doubt {
+            self.refolds += 1;
+            state = self.state.refold(self.stored.clone(), matcher, mapping);
+        }
+        let spilled = state.shrink(now);
+        self.spilled.extend(spilled);
+        self.state = state;
+    }
+}
+
+fn evaluate<'s>(model: &Model, state: &'s IdentityState, as_of: Day) -> Evaluation<'s> {
+    let id: IdentityId = state.identity.id();
+    Evaluation::new(model, Inputs { own: FieldFacts::new(), states: vec![(id, state)] }, as_of)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn shuffle_and_duplication_change_nothing((parcels, arrivals) in any_history(), late in 0_i64..3) {
+        let model = model();
+        let mut folder = Folder::new(&model);
+        let now = start().plus_millis(8_000_000 + late * SPILL_LIFE_MS / 2);
+        for arrival in arrivals {
+            folder.take(&parcels[arrival], now);
+        }
+        let blank = IdentityState::new(Identity::user("u1"), &model.matcher);
+        let replay = blank.refold(parcels, &model.matcher, &model.document.mapping);
+        prop_assert_eq!(&folder.state.facts, &replay.facts);
+    }
+
+    #[test]
+    fn states_survive_storing(history in any_history()) {
+        let model = model();
+        let blank = IdentityState::new(Identity::user("u1"), &model.matcher);
+        let state = blank.refold(history.0, &model.matcher, &model.document.mapping);
+        let bytes = rmp_serde::to_vec_named(&state).unwrap();
+        prop_assert_eq!(rmp_serde::from_slice::<IdentityState>(&bytes).unwrap(), state);
+    }
+
+    #[test]
+    fn without_events_engagement_never_rises((parcels, _) in any_history(), ahead in 1_i32..100) {
+        let model = model();
+        let blank = IdentityState::new(Identity::user("u1"), &model.matcher);
+        let state = blank.refold(parcels, &model.matcher, &model.document.mapping);
+        let today = evaluate(&model, &state, start().day());
+        let later = evaluate(&model, &state, start().day().plus(ahead));
+        prop_assert!(later.engagement.milli <= today.engagement.milli);
+    }
+
+    #[test]
+    fn nothing_shown_changes_before_the_day_that_was_foretold((parcels, _) in any_history()) {
+        let model = model();
+        let blank = IdentityState::new(Identity::user("u1"), &model.matcher);
+        let state = blank.refold(parcels, &model.matcher, &model.document.mapping);
+        let day = start().day();
+        let today = evaluate(&model, &state, day);
+        let next = today.next_change(&model);
+        for ahead in 1..40 {
+            let then = evaluate(&model, &state, day.plus(ahead));
+            let same = then.engagement.shown() == today.engagement.shown() && then.surge.active == today.surge.active;
+            if next.is_none_or(|next| day.plus(ahead) < next) {
+                prop_assert!(same, "day +{}", ahead);
+            }
+        }
+        if let Some(next) = next {
+            let then = evaluate(&model, &state, next);
+            let level = |shown: i64| model.document.lead_levels.natural(shown).map(|level| level.id.clone());
+            let leads = |evaluation: &Evaluation<'_>| evaluation.engagement.leads.iter().map(|lead| level(lead.shown())).collect::<Vec<_>>();
+            let differs = then.engagement.shown() != today.engagement.shown() || then.surge.active != today.surge.active || leads(&then) != leads(&today);
+            prop_assert!(differs);
+        }
+    }
+
+    #[test]
+    fn shares_sum_to_the_score((parcels, _) in any_history()) {
+        let model = model();
+        let blank = IdentityState::new(Identity::user("u1"), &model.matcher);
+        let state = blank.refold(parcels, &model.matcher, &model.document.mapping);
+        let evaluation = evaluate(&model, &state, start().day());
+        let shares: i64 = evaluation.engagement.leads.iter().map(|lead| lead.share).sum();
+        prop_assert_eq!(shares, evaluation.engagement.milli);
+        for lead in &evaluation.engagement.leads {
+            let rules: i64 = lead.rules.iter().map(|rule| rule.milli).sum();
+            prop_assert_eq!(rules + lead.capped, lead.milli);
+            for rule in &lead.rules {
+                prop_assert_eq!(rule.days.iter().map(|day| day.milli).sum::<i64>() + rule.capped, rule.milli);
+            }
+        }
+        let account: i32 = evaluation.account.lines.iter().map(|line| line.points).sum::<i32>() + evaluation.account.caps.iter().map(|cap| cap.points).sum::<i32>();
+        prop_assert_eq!(account, evaluation.account.score);
+    }
+}
