@@ -160,7 +160,7 @@ impl Snapshot {
     pub async fn read(store: &impl Store, directory: &impl Directory, workspace: &WorkspaceId, home: &Home, named: &[IdentityId]) -> Result<Self, StoreError> {
         let keys = [records::home_key(workspace, home, records::SCORE), records::standing_key(workspace, home)];
         let items = store.read_many(&keys, Consistency::Strong).await?;
-        let find = |key| items.iter().find(|item| item.key == *key);
+        let find = |key: &pipeline::Key| items.iter().find(|item| item.key == *key);
         let [score_key, standing_key] = &keys;
         let score: Option<ScoreRecord> = find(score_key).map(records::from_item).transpose()?;
         let standing = find(standing_key).map(records::from_item).transpose()?;

@@ -157,8 +157,8 @@ where
         // How the connection ends shows in the exchange itself.
         let _ended = connection.await;
     });
-    let target = url.get(Position::BeforePath..Position::AfterQuery).filter(|target| !target.is_empty()).unwrap_or("/");
-    let host = url.get(Position::BeforeHost..Position::AfterPort).unwrap_or_default();
+    let target = &url[Position::BeforePath..Position::AfterQuery];
+    let host = &url[Position::BeforeHost..Position::AfterPort];
     let mut builder = Request::post(target)
         .header(header::HOST, host)
         .header(header::CONTENT_TYPE, "application/json")

@@ -68,7 +68,8 @@ mod tests {
             prop_assert!(verifies(&old, &both, &body));
             let only = headers("msg_0123", at, &body, &[new]).unwrap();
             prop_assert!(!verifies(&old, &only, &body));
-            prop_assert!(!verifies(&old, &both, &format!("{body} ")));
+            let changed = format!("{body} ");
+            prop_assert!(!verifies(&old, &both, &changed));
         }
     }
 }

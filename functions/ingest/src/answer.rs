@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::borrow::Cow;
 
 /// Seconds after which a client may try again when the queue or the store did not answer.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+const RETRY_AFTER: &str = "5";
 /// The headers that the Segment libraries send, for a preflight that names none.
 const USUAL_HEADERS: HeaderValue = HeaderValue::from_static("authorization, content-type, content-encoding, x-retry-count");
 
@@ -90,7 +90,7 @@ pub struct Problem {
     title: &'static str,
     detail: Cow<'static, str>,
     pointer: Option<Cow<'static, str>>,
-    header: Option<(HeaderName, HeaderValue)>,
+    header: Option<(&'static str, &'static str)>,
 }
 
 impl Problem {
@@ -111,7 +111,7 @@ impl Problem {
             _ => ("POST, OPTIONS", "tracking calls are sent with POST"),
         };
         let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Wrong method", detail);
-        Self { header: Some((header::ALLOW, HeaderValue::from_static(allow))), ..problem }
+        Self { header: Some(("allow", allow)), ..problem }
     }
 
     /// No write key came along.
@@ -152,7 +152,7 @@ impl Problem {
     pub fn unavailable() -> Self {
         let detail = "the call was not stored for certain; send it again, with the same messageId";
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Try again", detail);
-        Self { header: Some((header::RETRY_AFTER, RETRY_AFTER)), ..problem }
+        Self { header: Some(("retry-after", RETRY_AFTER)), ..problem }
     }
 
     /// As a response.
@@ -180,8 +180,8 @@ impl Problem {
         };
         let body = serde_json::to_vec(&body).unwrap_or_default();
         let mut response = json(self.status, "application/problem+json", body.into());
-        if let Some((name, value)) = &self.header {
-            response.headers_mut().insert(name, value.clone());
+        if let Some((name, value)) = self.header {
+            response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         response
     }

@@ -3,7 +3,7 @@
 pub mod config;
 mod transitions;
 
-use domain::{BatchId, Home, Timestamp, WorkspaceId};
+use domain::{BatchId, Home, Timestamp, WorkspaceId, trigger::When};
 use futures::{StreamExt, stream};
 use pipeline::{
     AccountChanged, AccountScored, Change, Clock, Condition, Consistency, Entropy, Item, Outcome, Queue, Received, Stage, StageError,
@@ -50,9 +50,9 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
     }
 
     /// Brings the standing of a home up to its score record. Answers the standing, whose pending transitions are to be sent.
-    async fn record(&self, workspace: &WorkspaceId, home: &Home) -> Result<Option<Versioned<Standing>>, StageError> {
+    async fn record(&self, workspace: &WorkspaceId, home: &Home, thresholds: &[i64]) -> Result<Option<Versioned<Standing>>, StageError> {
         for _ in 0..ATTEMPTS {
-            match self.try_record(workspace, home).await {
+            match self.try_record(workspace, home, thresholds).await {
                 Err(e) if e.is_conflict() => {}
                 other => return other,
             }
@@ -60,7 +60,7 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
         Err(StageError::retry("another worker wrote the standing at every attempt"))
     }
 
-    async fn try_record(&self, workspace: &WorkspaceId, home: &Home) -> Result<Option<Versioned<Standing>>, StageError> {
+    async fn try_record(&self, workspace: &WorkspaceId, home: &Home, thresholds: &[i64]) -> Result<Option<Versioned<Standing>>, StageError> {
         let before = self.homes.standing(workspace, home, Consistency::Strong).await?;
         let Some(score) = self.homes.score(workspace, home, Consistency::Strong).await? else {
             return Ok(before);
@@ -73,8 +73,7 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
         }
         let model = self.models.at_least(workspace, score.record.model).await?;
         let leads = self.homes.lead_levels(workspace, home, Consistency::Strong).await?;
-        let thresholds = self.triggers.thresholds(workspace).await?;
-        let step = transitions::Step { model: &model, thresholds: &thresholds, now };
+        let step = transitions::Step { model: &model, thresholds, now };
         let outcome = step.take(before.as_ref().map(|before| &before.record), &leads.record, &score);
         if let Some(until) = outcome.standing.dwell_until {
             self.homes.store().write(put_due(workspace, home, until, 0)?).await?;
@@ -94,6 +93,16 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
             (None, _) => {}
         }
         Ok(Some(Versioned { version: version.saturating_add(1), record: outcome.standing }))
+    }
+
+    /// The engagement scores that the workspace's triggers watch, as of now: a trigger counts from the moment it was made.
+    async fn thresholds(&self, workspace: &WorkspaceId) -> Result<Vec<i64>, StageError> {
+        let triggers = self.triggers.current(workspace, self.clock.now()).await?;
+        let watched = triggers.iter().filter(|trigger| trigger.enabled).filter_map(|trigger| match trigger.when {
+            When::EngagementCrossed { threshold, .. } => Some(threshold),
+            _ => None,
+        });
+        Ok(watched.collect())
     }
 
     /// Writes the history of the pending transitions. The same transition again is the same item.
@@ -143,10 +152,22 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> S
     async fn handle(&self, batch: Vec<Received<AccountScored>>) -> Vec<Outcome<AccountScored>> {
         let places: BTreeSet<Place> =
             batch.iter().flat_map(|received| received.message.homes.iter().map(|home| (received.message.workspace.clone(), home.clone()))).collect();
+        let mut watched: BTreeMap<WorkspaceId, Vec<i64>> = BTreeMap::new();
+        for workspace in places.iter().map(|(workspace, _)| workspace).collect::<BTreeSet<_>>() {
+            match self.thresholds(workspace).await {
+                Ok(thresholds) => watched.insert(workspace.clone(), thresholds),
+                Err(e) => {
+                    let reason = e.to_string();
+                    return batch.iter().map(|_| Outcome::Failed(StageError::retry(reason.clone()))).collect();
+                }
+            };
+        }
+        let watched = &watched;
         let recorded: Vec<(Place, Result<Option<Versioned<Standing>>, StageError>)> = stream::iter(places)
             .map(|(workspace, home)| async move {
+                let thresholds = watched.get(&workspace).map(Vec::as_slice).unwrap_or_default();
                 let standing = async {
-                    let standing = self.record(&workspace, &home).await?;
+                    let standing = self.record(&workspace, &home, thresholds).await?;
                     if let Some(standing) = &standing {
                         self.write_history(&workspace, &home, &standing.record).await?;
                     }

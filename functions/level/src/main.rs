@@ -1,1 +1,16 @@
-fn main() {}
+//! The level function: wiring only.
+
+use aws::AwsClients;
+use pipeline::{SystemClock, SystemEntropy};
+use level::{Leveler, config::Config};
+
+#[tokio::main]
+async fn main() -> Result<(), aws::LambdaError> {
+    aws::init_tracing();
+    let config = Config::from_env()?;
+    let clients = AwsClients::from_env().await;
+    let store = clients.store(&config.table_prefix);
+    let levelr = Leveler::new(store, clients.queue(&config.dispatch_queue_url), SystemClock, SystemEntropy);
+    let dead = clients.dead_queue(&config.dead_queue_url, config.max_receives);
+    aws::serve_queue(levelr, clients.queue(&config.level_queue_url), dead).await
+}

@@ -88,6 +88,35 @@ impl<S: Store + Clone, T: Queue<AccountTouched>, D: Queue<AccountChanged>, C: Cl
     }
 }
 
+impl<S: Store + Clone, T: Queue<AccountTouched>, D: Queue<AccountChanged>, C: Clock + Clone> Rescorer<S, T, D, C> {
+    /// Leases due deliveries and enqueues them. Dispatch moves or removes their due items.
+    async fn deliveries(&self, shard: u64, now: Timestamp) -> Result<usize, StageError> {
+        let store = Deliveries::new(self.store.clone());
+        let mut messages: BTreeMap<WorkspaceId, Vec<String>> = BTreeMap::new();
+        let mut count = 0;
+        for due in store.due_deliveries(shard, now, PAGE).await? {
+            if store.lease_due(&due, now.plus_millis(DELIVERY_LEASE_MS)).await? {
+                messages.entry(due.workspace).or_default().push(due.delivery);
+                count += 1;
+            }
+        }
+        let mut packed = Vec::new();
+        for (workspace, deliveries) in messages {
+            packed.extend(
+                deliveries.chunks(DELIVERIES_PER_MESSAGE).map(|chunk| AccountChanged::DeliveriesDue { workspace: workspace.clone(), deliveries: chunk.to_vec() }),
+            );
+        }
+        if !packed.is_empty() {
+            self.changed.send(packed).await?;
+        }
+        Ok(count)
+    }
+}
+
+/// A delivery that was enqueued is looked for again after this time.
+const DELIVERY_LEASE_MS: i64 = 2 * 60 * 1000;
+/// How many deliveries share one message: few, because each may wait for a slow destination.
+const DELIVERIES_PER_MESSAGE: usize = 10;
 /// How many homes share one message.
 const HOMES_PER_MESSAGE: usize = 100;
 

@@ -1,1 +1,17 @@
-fn main() {}
+//! The rescore function: wiring only.
+
+use aws::AwsClients;
+use pipeline::SystemClock;
+use rescore::{Rescorer, config::Config};
+
+#[tokio::main]
+async fn main() -> Result<(), aws::LambdaError> {
+    aws::init_tracing();
+    let config = Config::from_env()?;
+    let clients = AwsClients::from_env().await;
+    let store = clients.store(&config.table_prefix);
+    let (touched, changed) = (clients.queue(&config.score_queue_url), clients.queue(&config.dispatch_queue_url));
+    let rescorer = Rescorer::new(store, touched, changed, SystemClock);
+    let rescorer = &rescorer;
+    aws::serve_schedule("rescore", move || async move { rescorer.run().await.map(|_| ()) }).await
+}

@@ -2,9 +2,9 @@
 
 use thiserror::Error;
 
-/// A variable that is missing.
+/// A variable that is missing or can't be used.
 #[derive(Debug, Error)]
-#[error("the environment variable `{name}` is not set; {hint}")]
+#[error("the environment variable `{name}` is missing or wrong; {hint}")]
 pub struct MissingVariable {
     name: &'static str,
     hint: &'static str,
@@ -21,6 +21,8 @@ pub struct Config {
     pub resolve_queue_url: String,
     /// Where what can never succeed is parked.
     pub dead_queue_url: String,
+    /// After how many receives the queue itself gives a message up, as its redrive policy says.
+    pub max_receives: u32,
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the place where the environment is read")]
@@ -36,6 +38,9 @@ impl Config {
             score_queue_url: variable("HARPOON_SCORE_QUEUE_URL", "set it to the score queue's URL")?,
             resolve_queue_url: variable("HARPOON_RESOLVE_QUEUE_URL", "set it to the resolve queue's URL")?,
             dead_queue_url: variable("HARPOON_RESOLVE_DEAD_QUEUE_URL", "set it to the URL of the resolve queue's dead queue")?,
+            max_receives: variable("HARPOON_MAX_RECEIVES", "set it to the queue's maxReceiveCount")?
+                .parse()
+                .map_err(|_| MissingVariable { name: "HARPOON_MAX_RECEIVES", hint: "set it to a whole number" })?,
         })
     }
 }

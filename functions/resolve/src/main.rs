@@ -1,1 +1,16 @@
-fn main() {}
+//! The resolve function: wiring only.
+
+use aws::AwsClients;
+use pipeline::{SystemClock};
+use resolve::{Resolver, config::Config};
+
+#[tokio::main]
+async fn main() -> Result<(), aws::LambdaError> {
+    aws::init_tracing();
+    let config = Config::from_env()?;
+    let clients = AwsClients::from_env().await;
+    let store = clients.store(&config.table_prefix);
+    let resolver = Resolver::new(store, clients.queue(&config.score_queue_url), SystemClock);
+    let dead = clients.dead_queue(&config.dead_queue_url, config.max_receives);
+    aws::serve_queue(resolver, clients.queue(&config.resolve_queue_url), dead).await
+}

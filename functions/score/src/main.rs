@@ -1,1 +1,16 @@
-fn main() {}
+//! The score function: wiring only.
+
+use aws::AwsClients;
+use pipeline::{SystemClock};
+use score::{Scorer, config::Config};
+
+#[tokio::main]
+async fn main() -> Result<(), aws::LambdaError> {
+    aws::init_tracing();
+    let config = Config::from_env()?;
+    let clients = AwsClients::from_env().await;
+    let store = clients.store(&config.table_prefix);
+    let scorer = Scorer::new(store, clients.queue(&config.level_queue_url), SystemClock);
+    let dead = clients.dead_queue(&config.dead_queue_url, config.max_receives);
+    aws::serve_queue(scorer, clients.queue(&config.score_queue_url), dead).await
+}

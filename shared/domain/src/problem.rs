@@ -53,9 +53,8 @@ impl Problems {
 
     /// Parses JSON text; what is no JSON is one problem of the whole document.
     pub(crate) fn document(text: &str) -> Result<Value, Self> {
-        serde_json::from_str(text).map_err(|error| {
-            Self(vec![Problem { pointer: String::new(), message: format!("must be JSON: {error}") }])
-        })
+        serde_json::from_str(text)
+            .map_err(|error| Self(vec![Problem { pointer: String::new(), message: format!("must be JSON: {error}") }]))
     }
 
     /// Reads an object that has no other keys than `allowed`.
@@ -123,7 +122,13 @@ impl Problems {
     }
 
     /// Reads an optional whole number inside `range`; `null` counts as absent.
-    pub(crate) fn optional_whole(&mut self, at: &str, map: &Map<String, Value>, key: &str, range: std::ops::RangeInclusive<i64>) -> Option<i64> {
+    pub(crate) fn optional_whole(
+        &mut self,
+        at: &str,
+        map: &Map<String, Value>,
+        key: &str,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> Option<i64> {
         let value = map.get(key).filter(|value| !value.is_null())?;
         self.whole_value(&join(at, key), value, range)
     }

@@ -11,8 +11,8 @@ pub const DAY_MS: i64 = 86_400_000;
 #[serde(transparent)]
 pub struct Timestamp(i64);
 
-/// The latest moment that the calendar library holds, late on 9999-12-30.
-const MAX_MS: i64 = 253_402_207_200_999;
+/// The beginning of 9999-12-30: a little before the end of what the calendar library holds.
+const MAX_MS: i64 = 253_402_128_000_000;
 /// The earliest such moment, 0000-01-01T00:00:00Z.
 const MIN_MS: i64 = -62_167_219_200_000;
 

@@ -21,6 +21,8 @@ pub struct MemoryStore {
 
 /// The most items a page holds when a query sets no limit.
 const PAGE_ITEMS: usize = 500;
+/// The most writes a transaction holds.
+const TRANSACTION_WRITES: usize = 100;
 
 fn holds(partitions: &BTreeMap<(Table, String), Partition>, key: &Key, condition: Condition) -> bool {
     let version = partitions
@@ -82,9 +84,12 @@ impl Store for MemoryStore {
         let mut from = Bound::Included(query.from.as_str());
         let mut to = if query.to.is_empty() { Bound::Unbounded } else { Bound::Included(query.to.as_str()) };
         if let Some(after) = query.after.as_deref() {
+            // A cursor narrows the range and never widens it.
             if query.descending {
-                to = Bound::Excluded(after);
-            } else {
+                if query.to.is_empty() || after <= query.to.as_str() {
+                    to = Bound::Excluded(after);
+                }
+            } else if after >= query.from.as_str() {
                 from = Bound::Excluded(after);
             }
         }
@@ -114,6 +119,10 @@ impl Store for MemoryStore {
     }
 
     async fn transact(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+        if writes.len() > TRANSACTION_WRITES {
+            let source = format!("a transaction holds at most {TRANSACTION_WRITES} writes, not {}", writes.len()).into();
+            return Err(StoreError::Refused { source });
+        }
         let mut partitions = self.lock();
         let mut seen = BTreeSet::new();
         for write in &writes {

@@ -24,13 +24,10 @@ const { AnalyticsBrowser } = await import("@segment/analytics-next");
 let sent = 0;
 const failures = [];
 for (const { anonymousId, calls } of browsers) {
-  // Every browser has a storage of its own.
-  dom.window.localStorage.clear();
-  for (const cookie of dom.window.document.cookie.split(";")) {
-    dom.window.document.cookie = `${cookie.split("=")[0].trim()}=; expires=Thu, 01 Jan 1970 00:00:00 GMT; path=/`;
-  }
-  const [analytics] = await AnalyticsBrowser.load({ writeKey, cdnURL: host }, { disableClientPersistence: false });
+  const [analytics] = await AnalyticsBrowser.load({ writeKey, cdnURL: host });
   analytics.on("error", (error) => failures.push(error));
+  // Nobody is remembered from the browser before.
+  analytics.reset();
   analytics.setAnonymousId(anonymousId);
   for (const { type, userId, groupId, previousId, event, category, name, properties, traits, timestamp } of calls) {
     const options = timestamp ? { timestamp: new Date(timestamp) } : {};

@@ -1,6 +1,6 @@
 //! The clauses of the queue port: what every queue owes a sender. How messages come back is up to the adapter, so each clause
 //! is given a way to receive everything that waits.
-#![allow(clippy::unwrap_used, reason = "these are the bodies of tests: what they find wrong must end them")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are the bodies of tests: what they find wrong must end them")]
 
 use domain::{AccountId, Home, WorkspaceId};
 use futures::future::join_all;

@@ -114,7 +114,7 @@ pub async fn an_item_is_read_as_it_was_written<S: Store>(store: &S) {
             for consistency in [Consistency::Strong, Consistency::Eventual] {
                 assert_eq!(store.read(&key, consistency).await.unwrap().as_ref(), Some(&item));
             }
-            assert_eq!(store.read_many(std::slice::from_ref(&key), Consistency::Strong).await.unwrap(), [item.clone()]);
+            assert_eq!(store.read_many(std::slice::from_ref(&key), Consistency::Strong).await.unwrap(), std::slice::from_ref(&item));
             let queried = Query::partition(Table::Events, "as written").between(key.sk.as_str(), key.sk.as_str());
             assert_eq!(store.query_all(queried).await.unwrap(), [item]);
         }
@@ -373,21 +373,21 @@ pub async fn a_query_continues_after_a_key_that_is_gone<S: Store>(store: &S) {
 
 /// A cursor narrows the range and never widens it.
 pub async fn a_cursor_outside_the_range_does_not_widen_it<S: Store>(store: &S) {
-    fill(store, "outside", &["a", "b", "c", "d", "e"]).await;
-    let after = |cursor: &str| partition("outside").between("b", "d").after(Some(cursor.to_owned()));
-    assert_eq!(sort_keys(store, after("a")).await, ["b", "c", "d"]);
-    assert_eq!(sort_keys(store, after("b")).await, ["c", "d"]);
+    fill(store, "outside", &["a", "b", "c", "d", "e", "f"]).await;
+    let after = |cursor: &str| partition("outside").between("c", "d").after(Some(cursor.to_owned()));
+    assert_eq!(sort_keys(store, after("a")).await, ["c", "d"]);
+    assert_eq!(sort_keys(store, after("c")).await, ["d"]);
     assert!(sort_keys(store, after("d")).await.is_empty());
-    assert!(sort_keys(store, after("e")).await.is_empty());
-    assert_eq!(sort_keys(store, after("e").descending()).await, ["d", "c", "b"]);
-    assert_eq!(sort_keys(store, after("d").descending()).await, ["c", "b"]);
-    assert!(sort_keys(store, after("b").descending()).await.is_empty());
+    assert!(sort_keys(store, after("f")).await.is_empty());
+    assert_eq!(sort_keys(store, after("f").descending()).await, ["d", "c"]);
+    assert_eq!(sort_keys(store, after("d").descending()).await, ["c"]);
+    assert!(sort_keys(store, after("c").descending()).await.is_empty());
     assert!(sort_keys(store, after("a").descending()).await.is_empty());
 }
 
 /// Any number of keys, some named twice, some of which are not there, of several tables.
 pub async fn many_items_are_read_by_key<S: Store>(store: &S) {
-    let table = |n: usize| if n % 2 == 0 { Table::Accounts } else { Table::Events };
+    let table = |n: usize| if n.is_multiple_of(2) { Table::Accounts } else { Table::Events };
     let wanted: Vec<Key> = (0..250).map(|n| Key::new(table(n), format!("many {}", n % 7), format!("{n:03}"))).collect();
     let there = |n: &usize| n % 10 != 3;
     let written: Vec<&Key> = (0..250).filter(there).map(|n| &wanted[n]).collect();
@@ -453,7 +453,7 @@ pub async fn one_of_many_transactions_over_the_same_items_wins<S: Store>(store: 
     let attempt = |n: usize| {
         let write = |key: &Key| Write::Put(item(key, 1, &n.to_string()), Condition::Absent);
         // Half of them name the items in the other order.
-        if n % 2 == 0 { vec![write(&one), write(&two)] } else { vec![write(&two), write(&one)] }
+        if n.is_multiple_of(2) { vec![write(&one), write(&two)] } else { vec![write(&two), write(&one)] }
     };
     let results = join_all((0..8).map(|n| store.transact(attempt(n)))).await;
     for result in &results {

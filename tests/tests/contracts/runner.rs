@@ -82,15 +82,10 @@ async fn everything_sent_before_and_while_it_runs_is_handled_once() {
     assert_eq!(stage.largest.load(Ordering::SeqCst), 10);
 }
 
-#[tokio::test]
-async fn a_failed_message_comes_again_after_its_back_off() {
-    let (place, stage) = (Place::new(), Arc::new(Counting::default()));
-    let (stop, stopped) = runner::stop();
-    let running = tokio::spawn(run_stage(stage.clone(), place.queues.clone(), SOURCE, stopped));
-    place.queues.queue(QUEUE).send(vec![message("flaky"), message("fine")]).await.unwrap();
-    // One second after the first failure, four after the second. A test that sets the clock also wakes the runner.
+/// It comes again one second after the first failure, four after the second. Whoever sets the clock also wakes the runner.
+async fn let_it_fail_twice(place: &Place, stage: &Counting, account: &str) {
     for (attempts, back_off_ms) in [(1, 1_000), (2, 4_000)] {
-        eventually("the attempt was made", async || stage.seen("flaky") == attempts).await;
+        eventually("the attempt was made", async || stage.seen(account) == attempts).await;
         eventually("it was deferred", async || {
             let now = pipeline::Clock::now(&place.clock);
             let next = place.queues.receive(QUEUE, 0, Duration::from_secs(1), 3).await.unwrap().next_at;
@@ -100,6 +95,15 @@ async fn a_failed_message_comes_again_after_its_back_off() {
         place.clock.advance(back_off_ms);
         place.queues.wake_all();
     }
+}
+
+#[tokio::test]
+async fn a_failed_message_comes_again_after_its_back_off() {
+    let (place, stage) = (Place::new(), Arc::new(Counting::default()));
+    let (stop, stopped) = runner::stop();
+    let running = tokio::spawn(run_stage(stage.clone(), place.queues.clone(), SOURCE, stopped));
+    place.queues.queue(QUEUE).send(vec![message("flaky"), message("fine")]).await.unwrap();
+    let_it_fail_twice(&place, &stage, "flaky").await;
     eventually("it is done", async || is_empty(&place).await).await;
     stop.send(true).unwrap();
     running.await.unwrap();
@@ -112,12 +116,8 @@ async fn a_message_that_always_fails_is_parked_with_its_last_error() {
     let (stop, stopped) = runner::stop();
     let running = tokio::spawn(run_stage(stage.clone(), place.queues.clone(), SOURCE, stopped));
     place.queues.queue(QUEUE).send(vec![message("broken")]).await.unwrap();
-    eventually("it is parked", async || {
-        place.clock.advance(64_000);
-        place.queues.wake_all();
-        is_empty(&place).await
-    })
-    .await;
+    let_it_fail_twice(&place, &stage, "broken").await;
+    eventually("it is parked", async || is_empty(&place).await).await;
     stop.send(true).unwrap();
     running.await.unwrap();
     let dead = place.queues.dead(QUEUE, 10).await.unwrap();

@@ -114,7 +114,8 @@ async fn every_inbound_file_is_taken_as_it_says() {
         for (expected, found) in expected.iter().zip(&events) {
             assert!(agrees(expected, found), "{file}: expected {expected}, got {found}");
         }
-        let rejected: Vec<Value> = queued.iter().flat_map(|message| &message.rejected).map(|item| serde_json::to_value(item).unwrap()).collect();
+        let rejected: Vec<Value> =
+            queued.iter().flat_map(|message| &message.rejected).map(|item| serde_json::to_value(item).unwrap()).collect();
         let expected = described.get("rejected").cloned().unwrap_or(json!([]));
         assert!(agrees(&expected, &Value::Array(rejected.clone())), "{file}: expected {expected}, got {rejected:?}");
     }

@@ -7,7 +7,12 @@ use super::*;
 use base64::Engine;
 use domain::{BatchId, IdentityKind};
 use http::StatusCode;
-use pipeline::{Credential, ManualClock, Parcel, StoreError, clock::CountingEntropy, memory::{MemoryQueue, MemoryStore}, messages};
+use pipeline::{
+    Credential, ManualClock, Parcel, StoreError,
+    clock::CountingEntropy,
+    memory::{MemoryQueue, MemoryStore},
+    messages,
+};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
 
@@ -218,7 +223,10 @@ async fn the_browser_library_is_told_to_send_here() {
     };
     let told = parsed(&world.send(ask(&[("host", "127.0.0.1:8787")], KEY)).await);
     let integration = &told["integrations"]["Segment.io"];
-    assert_eq!((&integration["apiKey"], &integration["apiHost"], &integration["protocol"]), (&json!(KEY), &json!("127.0.0.1:8787/v1"), &json!("http")));
+    assert_eq!(
+        (&integration["apiKey"], &integration["apiHost"], &integration["protocol"]),
+        (&json!(KEY), &json!("127.0.0.1:8787/v1"), &json!("http"))
+    );
     let told = parsed(&world.send(ask(&[("host", "track.example"), ("x-forwarded-proto", "https")], KEY)).await);
     assert_eq!(told["integrations"]["Segment.io"]["protocol"], "https");
     assert_eq!(world.send(ask(&[("host", "track.example")], "wk_nobody")).await.status(), 401);
@@ -226,7 +234,11 @@ async fn the_browser_library_is_told_to_send_here() {
     assert_eq!(world.send(ask(&[], KEY)).await.status(), 400);
     assert_eq!(world.send(ask(&[("host", "evil.example/\"x")], KEY)).await.status(), 400);
 
-    let behind = World { ingester: Ingester::new(world.store.clone(), world.queue.clone(), world.clock.clone(), CountingEntropy::default()).with_public_url(Url::parse("https://data.brightforge.example/in/").ok()), ..world };
+    let behind = World {
+        ingester: Ingester::new(world.store.clone(), world.queue.clone(), world.clock.clone(), CountingEntropy::default())
+            .with_public_url(Url::parse("https://data.brightforge.example/in/").ok()),
+        ..world
+    };
     let told = parsed(&behind.send(ask(&[("host", "internal")], KEY)).await);
     assert_eq!(told["integrations"]["Segment.io"]["apiHost"], "data.brightforge.example/in/v1");
     assert_eq!(told["integrations"]["Segment.io"]["protocol"], "https");
@@ -252,7 +264,12 @@ async fn a_bad_item_fails_nobody_else() {
     let answer = world.send(post("/v1/batch", batch.to_string())).await;
     assert_eq!(answer.status(), 200);
     let told = parsed(&answer);
-    let places: Vec<_> = told["rejected"].as_array().unwrap().iter().map(|item| (item["index"].as_u64().unwrap(), item["pointer"].as_str().unwrap())).collect();
+    let places: Vec<_> = told["rejected"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| (item["index"].as_u64().unwrap(), item["pointer"].as_str().unwrap()))
+        .collect();
     assert_eq!(places, [(1, "/event"), (2, ""), (4, "/type")]);
     let queued = world.queued();
     assert_eq!(events(&queued).len(), 2);
@@ -383,7 +400,8 @@ async fn a_queue_that_fails_is_no_200_and_the_retry_carries_the_same_ids() {
     let world = world().await;
     let queue = Arc::new(Faulty { failures: 1.into(), ..Faulty::default() });
     let ingester = Ingester::new(world.store.clone(), queue.clone(), world.clock.clone(), CountingEntropy::default());
-    let batch = json!({"batch": (0..300).map(|n| track("u-1", n)).chain((0..300).map(|n| track("u-2", n))).collect::<Vec<_>>()}).to_string();
+    let batch =
+        json!({"batch": (0..300).map(|n| track("u-1", n)).chain((0..300).map(|n| track("u-2", n))).collect::<Vec<_>>()}).to_string();
     let answer = ingester.handle(post("/v1/batch", batch.clone()), None).await;
     assert_eq!(answer.status(), 503);
     assert!(answer.headers()["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);

@@ -1,6 +1,8 @@
 //! What is wrong with a ruleset, beyond its structure.
 
-use super::{AccountRuleset, Condition, MAX_DEPTH, MAX_GROUPS, MAX_POINTS, MAX_RULES, MAX_VALUES, MAX_WITHIN_DAYS, Operation, Ordered, Test};
+use super::{
+    AccountRuleset, Condition, MAX_DEPTH, MAX_GROUPS, MAX_POINTS, MAX_RULES, MAX_VALUES, MAX_WITHIN_DAYS, Operation, Ordered, Test,
+};
 use crate::problem::{Problems, join};
 use std::collections::BTreeSet;
 
@@ -68,7 +70,9 @@ pub(super) fn condition(problems: &mut Problems, at: &str, this: &Condition, dep
 fn unsound(test: &Test) -> Option<String> {
     let blank = |text: &str| text.trim().is_empty().then(|| "must not be empty".to_owned());
     match &test.operation {
-        Operation::Between(Ordered::Number(from), Ordered::Number(to)) if from > to => Some(format!("must be a range from low to high, got {from} to {to}")),
+        Operation::Between(Ordered::Number(from), Ordered::Number(to)) if from > to => {
+            Some(format!("must be a range from low to high, got {from} to {to}"))
+        }
         Operation::Between(Ordered::Moment(from), Ordered::Moment(to)) if from.start() > to.end() => {
             Some(format!("must be a range from early to late, got {from} to {to}"))
         }

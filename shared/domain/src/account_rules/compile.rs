@@ -59,9 +59,18 @@ pub(super) enum Check {
     /// Equal to one of the values; the second says that the answer is turned around.
     OneOf(Box<[Operand]>, bool),
     /// Inside a range of numbers.
-    Numbers { from: Option<Number>, to: Option<Number>, op: &'static str },
+    Numbers {
+        from: Option<Number>,
+        to: Option<Number>,
+        op: &'static str,
+    },
     /// Inside a range of moments, both ends included.
-    Moments { from: Option<Moment>, to: Option<Moment>, op: &'static str, strict: bool },
+    Moments {
+        from: Option<Moment>,
+        to: Option<Moment>,
+        op: &'static str,
+        strict: bool,
+    },
     /// Holds a text; the second says that the answer is turned around.
     Contains(Operand, bool),
     StartsWith(Box<str>),
@@ -91,20 +100,12 @@ impl Operand {
                 moment: Moment::parse(text),
                 canonical: vocabulary.and_then(|vocabulary| vocabulary.canonical(text)),
             },
-            Scalar::Number(number) => Self {
-                folded: number.to_string().into(),
-                number: Some(*number),
-                truth: None,
-                moment: None,
-                canonical: None,
-            },
-            Scalar::Bool(truth) => Self {
-                folded: truth.to_string().into(),
-                number: None,
-                truth: Some(*truth),
-                moment: None,
-                canonical: None,
-            },
+            Scalar::Number(number) => {
+                Self { folded: number.to_string().into(), number: Some(*number), truth: None, moment: None, canonical: None }
+            }
+            Scalar::Bool(truth) => {
+                Self { folded: truth.to_string().into(), number: None, truth: Some(*truth), moment: None, canonical: None }
+            }
         }
     }
 }
@@ -176,11 +177,7 @@ fn slot_of(ruleset: &AccountRuleset, field: &FieldName, slots: &mut Vec<Slot>) -
     if let Some(slot) = slots.iter().position(|slot| slot.name == *field) {
         return slot;
     }
-    slots.push(Slot {
-        name: field.clone(),
-        missing_means_no: ruleset.missing_means_no.contains(field),
-        vocabulary: Vocabulary::of(field),
-    });
+    slots.push(Slot { name: field.clone(), missing_means_no: ruleset.missing_means_no.contains(field), vocabulary: Vocabulary::of(field) });
     slots.len() - 1
 }
 

@@ -11,8 +11,10 @@ mod check;
 mod compile;
 mod condition;
 mod evaluate;
+mod json;
 mod read;
 mod score;
+mod verdict;
 
 pub use compile::CompiledAccountRuleset;
 pub use condition::{Condition, Moment, Operation, Ordered, Scalar, Test};

@@ -30,7 +30,8 @@ fn default() -> CompiledAccountRuleset {
 
 /// A ruleset of these conditions, 10 points each.
 fn ruleset(conditions: &[Value]) -> AccountRuleset {
-    let rules: Vec<Value> = (0..).zip(conditions).map(|(i, c): (usize, _)| json!({"id": format!("r{i}"), "points": 10, "condition": c})).collect();
+    let rules: Vec<Value> =
+        (0..).zip(conditions).map(|(i, c): (usize, _)| json!({"id": format!("r{i}"), "points": 10, "condition": c})).collect();
     let document = json!({"id": "test", "name": "Test", "version": 1, "rules": rules});
     serde_json::from_value(document).unwrap()
 }
@@ -156,9 +157,20 @@ fn every_operator_does_what_its_name_says() {
 #[test]
 fn a_missing_field_never_matches_unless_it_is_asked_for() {
     let values = [
-        ("eq", json!("x")), ("neq", json!("x")), ("gt", json!(1)), ("gte", json!(1)), ("lt", json!(1)), ("lte", json!(1)),
-        ("between", json!([1, 2])), ("in", json!(["x"])), ("not_in", json!(["x"])), ("contains", json!("x")), ("not_contains", json!("x")),
-        ("starts_with", json!("x")), ("exists", json!(null)), ("within_days", json!(3)),
+        ("eq", json!("x")),
+        ("neq", json!("x")),
+        ("gt", json!(1)),
+        ("gte", json!(1)),
+        ("lt", json!(1)),
+        ("lte", json!(1)),
+        ("between", json!([1, 2])),
+        ("in", json!(["x"])),
+        ("not_in", json!(["x"])),
+        ("contains", json!("x")),
+        ("not_contains", json!("x")),
+        ("starts_with", json!("x")),
+        ("exists", json!(null)),
+        ("within_days", json!(3)),
     ];
     for (op, value) in values {
         assert_eq!(outcome(test("plan", op, value), json!({})), "missing", "{op}");
@@ -244,9 +256,7 @@ fn a_mismatch_says_what_the_field_holds_and_what_is_needed() {
 }
 
 fn capped() -> AccountRuleset {
-    let rule = |id: &str, points: i32, group: Option<&str>| {
-        json!({"id": id, "points": points, "group": group, "condition": test(id, "exists", json!(null))})
-    };
+    let rule = |id: &str, points: i32, group: Option<&str>| json!({"id": id, "points": points, "group": group, "condition": test(id, "exists", json!(null))});
     AccountRuleset::parse(
         &json!({
             "id": "capped", "name": "Capped", "version": 3, "cap": 70, "groups": [{"id": "size", "cap": 50}],
@@ -326,7 +336,9 @@ fn every_problem_is_listed_with_its_pointer() {
     assert_eq!(condition(test("a", "between", json!([1, "2026-01-01"]))), ["/rules/0/condition/value: must be two numbers or two dates"]);
     assert_eq!(condition(json!({"any": []})), ["/rules/0/condition/any: must have at least one condition"]);
     assert_eq!(
-        condition(json!({"all": [test("A", "eq", json!(1)), {"any": 5}, 7, {"all": [], "any": []}, {"field": "a", "op": "exists", "val": 1}]})),
+        condition(
+            json!({"all": [test("A", "eq", json!(1)), {"any": 5}, 7, {"all": [], "any": []}, {"field": "a", "op": "exists", "val": 1}]})
+        ),
         [
             "/rules/0/condition/all/0: field name must be 1 to 64 of `a-z`, `0-9` and `_`, beginning with a letter, got `A`",
             "/rules/0/condition/all/1: `any` must be an array of conditions, got `5`",
@@ -351,7 +363,10 @@ fn every_problem_is_listed_with_its_pointer() {
         ]
     );
     assert_eq!(rules(json!([])), ["/rules: must have at least one rule"]);
-    assert_eq!(of(json!({"id": "x", "name": "X", "version": 0, "rules": {}}))[0], "/version: must be a whole number from 1 to 9223372036854775807, got `0`");
+    assert_eq!(
+        of(json!({"id": "x", "name": "X", "version": 0, "rules": {}}))[0],
+        "/version: must be a whole number from 1 to 9223372036854775807, got `0`"
+    );
     let many: Vec<Value> = (0..1_001).map(|i| json!({"id": i.to_string(), "points": 1, "condition": sound})).collect();
     assert_eq!(rules(json!(many)), ["/rules: must have at most 1000 rules, got 1001"]);
 }
@@ -439,7 +454,8 @@ fn any_number() -> impl Strategy<Value = Number> {
 }
 
 fn any_text() -> impl Strategy<Value = String> {
-    prop::sample::select(vec!["UK", "Germany", "Technology", "Banking", "Computer Software", "x", "yes", "3", "2026-11-20"]).prop_map(str::to_owned)
+    prop::sample::select(vec!["UK", "Germany", "Technology", "Banking", "Computer Software", "x", "yes", "3", "2026-11-20"])
+        .prop_map(str::to_owned)
 }
 
 fn any_value() -> impl Strategy<Value = FieldValue> {

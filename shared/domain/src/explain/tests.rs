@@ -107,7 +107,7 @@ fn several_fields_are_named_when_no_single_one_would_do() {
 fn a_lead_is_explained_day_by_day_with_the_cap_that_bit() {
     let model = Model::compile(default_document().unwrap()).unwrap();
     // Five demo requests, a day apart: 50 each with a half-life of 90 days; the lead's cap is 100.
-    let events: Vec<_> = (0..5).map(|n| (n, "demo request", n as i32, 0)).collect();
+    let events: Vec<_> = (0..5).map(|n| (n, "demo request", 4 - n as i32, 0)).collect();
     let part = explain(&model, FieldFacts::new(), &[state(&model, "ann", &events)], 10).engagement;
     let lead = &part.leads[0];
     assert_eq!((part.score, lead.score, lead.counts, lead.label.as_str()), (100, 100, 100, "ann"));

@@ -270,8 +270,22 @@ mod tests {
             assert_eq!(keys, ["narrower", "same"], "{category}");
         }
         for name in [
-            "Technology", "Finance", "Healthcare", "Manufacturing", "Retail", "Education", "Government", "Media", "Energy", "Real Estate",
-            "Transportation", "Professional Services", "Hospitality", "Agriculture", "Nonprofit", "Telecommunications",
+            "Technology",
+            "Finance",
+            "Healthcare",
+            "Manufacturing",
+            "Retail",
+            "Education",
+            "Government",
+            "Media",
+            "Energy",
+            "Real Estate",
+            "Transportation",
+            "Professional Services",
+            "Hospitality",
+            "Agriculture",
+            "Nonprofit",
+            "Telecommunications",
         ] {
             assert_eq!(canonical_industry(name).map(Industry::category), Some(name));
         }
@@ -310,10 +324,30 @@ mod tests {
     #[test]
     fn countries_are_known_by_many_names() {
         for (text, code) in [
-            ("UK", "GB"), ("U.K.", "GB"), ("gb", "GB"), ("United Kingdom", "GB"), ("England", "GB"), ("USA", "US"), ("U.S.A.", "US"),
-            ("United States", "US"), ("the united states of america", "US"), ("Deutschland", "DE"), ("  germany ", "DE"), ("Côte d’Ivoire", "CI"),
-            ("South Korea", "KR"), ("Viet Nam", "VN"), ("Vietnam", "VN"), ("Czech Republic", "CZ"), ("Trinidad & Tobago", "TT"),
-            ("Österreich", "AT"), ("日本", "JP"), ("The Netherlands", "NL"), ("Turkey", "TR"), ("Russia", "RU"), ("Atlantis", "none"), ("", "none"),
+            ("UK", "GB"),
+            ("U.K.", "GB"),
+            ("gb", "GB"),
+            ("United Kingdom", "GB"),
+            ("England", "GB"),
+            ("USA", "US"),
+            ("U.S.A.", "US"),
+            ("United States", "US"),
+            ("the united states of america", "US"),
+            ("Deutschland", "DE"),
+            ("  germany ", "DE"),
+            ("Côte d’Ivoire", "CI"),
+            ("South Korea", "KR"),
+            ("Viet Nam", "VN"),
+            ("Vietnam", "VN"),
+            ("Czech Republic", "CZ"),
+            ("Trinidad & Tobago", "TT"),
+            ("Österreich", "AT"),
+            ("日本", "JP"),
+            ("The Netherlands", "NL"),
+            ("Turkey", "TR"),
+            ("Russia", "RU"),
+            ("Atlantis", "none"),
+            ("", "none"),
         ] {
             assert_eq!(country(text), code, "{text}");
         }
@@ -322,10 +356,18 @@ mod tests {
     #[test]
     fn industries_of_crm_picklists_fall_into_categories() {
         for (text, category) in [
-            ("Computer Software", "Technology"), ("COMPUTER_SOFTWARE", "Technology"), ("Information Technology & Services", "Technology"),
-            ("INFORMATION_TECHNOLOGY_AND_SERVICES", "Technology"), ("Banking", "Finance"), ("Hospital & Health Care", "Healthcare"),
-            ("Not For Profit", "Nonprofit"), ("Non-Profit Organization Management", "Nonprofit"), ("Communications", "Telecommunications"),
-            ("Airlines/Aviation", "Transportation"), ("technology", "Technology"), ("Oil & Energy", "Energy"),
+            ("Computer Software", "Technology"),
+            ("COMPUTER_SOFTWARE", "Technology"),
+            ("Information Technology & Services", "Technology"),
+            ("INFORMATION_TECHNOLOGY_AND_SERVICES", "Technology"),
+            ("Banking", "Finance"),
+            ("Hospital & Health Care", "Healthcare"),
+            ("Not For Profit", "Nonprofit"),
+            ("Non-Profit Organization Management", "Nonprofit"),
+            ("Communications", "Telecommunications"),
+            ("Airlines/Aviation", "Transportation"),
+            ("technology", "Technology"),
+            ("Oil & Energy", "Energy"),
         ] {
             assert_eq!(canonical_industry(text).map(Industry::category), Some(category), "{text}");
         }

@@ -90,17 +90,58 @@ const BEHIND: &[(&str, Bound)] = &[
 
 /// Words for what is counted, which may follow a plain number.
 const UNITS: &[&str] = &[
-    "full-time employees", "employees", "employee", "people", "persons", "person", "staff", "workers", "ftes", "fte", "headcount", "members",
-    "member", "users", "seats", "mitarbeiter", "mitarbeitende", "employés", "salariés", "empleados",
+    "full-time employees",
+    "employees",
+    "employee",
+    "people",
+    "persons",
+    "person",
+    "staff",
+    "workers",
+    "ftes",
+    "fte",
+    "headcount",
+    "members",
+    "member",
+    "users",
+    "seats",
+    "mitarbeiter",
+    "mitarbeitende",
+    "employés",
+    "salariés",
+    "empleados",
 ];
 
 /// Abbreviations, as powers of ten.
 const MAGNITUDES: &[(&str, i32)] = &[
-    ("k", 3), ("thousand", 3), ("tsd", 3),
-    ("m", 6), ("mm", 6), ("mn", 6), ("mln", 6), ("mio", 6), ("million", 6), ("millions", 6), ("millionen", 6),
-    ("b", 9), ("bn", 9), ("bln", 9), ("mrd", 9), ("billion", 9), ("billions", 9), ("milliarden", 9),
-    ("t", 12), ("tn", 12), ("trn", 12), ("trillion", 12), ("trillions", 12),
-    ("lakh", 5), ("lakhs", 5), ("crore", 7), ("crores", 7), ("cr", 7),
+    ("k", 3),
+    ("thousand", 3),
+    ("tsd", 3),
+    ("m", 6),
+    ("mm", 6),
+    ("mn", 6),
+    ("mln", 6),
+    ("mio", 6),
+    ("million", 6),
+    ("millions", 6),
+    ("millionen", 6),
+    ("b", 9),
+    ("bn", 9),
+    ("bln", 9),
+    ("mrd", 9),
+    ("billion", 9),
+    ("billions", 9),
+    ("milliarden", 9),
+    ("t", 12),
+    ("tn", 12),
+    ("trn", 12),
+    ("trillion", 12),
+    ("trillions", 12),
+    ("lakh", 5),
+    ("lakhs", 5),
+    ("crore", 7),
+    ("crores", 7),
+    ("cr", 7),
 ];
 
 /// Reads a number or an interval.
@@ -261,7 +302,10 @@ impl Reader<'_> {
         let decimal = if grouped_well { Decimal::from_parts(digits, after) } else { None };
         match decimal {
             Some(decimal) if !(before.is_empty() && group.is_some()) => Ok(decimal),
-            None if grouped_well && text.chars().filter(|c| Some(*c) != group).all(|c| c.is_ascii_digit() || c == '.') && text.len() > 34 => {
+            None if grouped_well
+                && text.chars().filter(|c| Some(*c) != group).all(|c| c.is_ascii_digit() || c == '.')
+                && text.len() > 34 =>
+            {
                 Err(CoercionError::OutOfRange { got: short(self.original) })
             }
             _ => Err(self.no_number()),
@@ -483,8 +527,38 @@ mod tests {
     #[test]
     fn what_is_no_number_is_refused() {
         for text in [
-            "", " ", "abc", "+", "-", "1-2-3", "2020-01-01", "1,00", "1 00", "1,0000", "10 20", "$5", "5%", "1.2.3", "k", "5 x", "Nov-50", "--5",
-            "more than", "<", "1,000,00", ",500,000", "5--", "and up", "∞", "½", "1e", "e5", "5e", "0x10", "< 5+ 6", "one hundred",
+            "",
+            " ",
+            "abc",
+            "+",
+            "-",
+            "1-2-3",
+            "2020-01-01",
+            "1,00",
+            "1 00",
+            "1,0000",
+            "10 20",
+            "$5",
+            "5%",
+            "1.2.3",
+            "k",
+            "5 x",
+            "Nov-50",
+            "--5",
+            "more than",
+            "<",
+            "1,000,00",
+            ",500,000",
+            "5--",
+            "and up",
+            "∞",
+            "½",
+            "1e",
+            "e5",
+            "5e",
+            "0x10",
+            "< 5+ 6",
+            "one hundred",
         ] {
             let result = plain(text);
             if text == "1,00" {

@@ -17,13 +17,33 @@ const CODES: &str = "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF
 
 /// The currencies that `$` may mean when the workspace counts in one of them; else it means `USD`.
 const DOLLARS: &[Currency] = &[
-    Currency(*b"USD"), Currency(*b"AUD"), Currency(*b"BBD"), Currency(*b"BMD"), Currency(*b"BND"), Currency(*b"BSD"), Currency(*b"BZD"),
-    Currency(*b"CAD"), Currency(*b"FJD"), Currency(*b"GYD"), Currency(*b"HKD"), Currency(*b"JMD"), Currency(*b"KYD"), Currency(*b"LRD"),
-    Currency(*b"MXN"), Currency(*b"NAD"), Currency(*b"NZD"), Currency(*b"SBD"), Currency(*b"SGD"), Currency(*b"TTD"), Currency(*b"TWD"),
-    Currency(*b"XCD"), Currency(*b"ARS"), Currency(*b"CLP"), Currency(*b"COP"),
+    Currency(*b"USD"),
+    Currency(*b"AUD"),
+    Currency(*b"BBD"),
+    Currency(*b"BMD"),
+    Currency(*b"BND"),
+    Currency(*b"BSD"),
+    Currency(*b"BZD"),
+    Currency(*b"CAD"),
+    Currency(*b"FJD"),
+    Currency(*b"GYD"),
+    Currency(*b"HKD"),
+    Currency(*b"JMD"),
+    Currency(*b"KYD"),
+    Currency(*b"LRD"),
+    Currency(*b"MXN"),
+    Currency(*b"NAD"),
+    Currency(*b"NZD"),
+    Currency(*b"SBD"),
+    Currency(*b"SGD"),
+    Currency(*b"TTD"),
+    Currency(*b"TWD"),
+    Currency(*b"XCD"),
+    Currency(*b"ARS"),
+    Currency(*b"CLP"),
+    Currency(*b"COP"),
 ];
-const POUNDS: &[Currency] =
-    &[Currency(*b"GBP"), Currency(*b"EGP"), Currency(*b"FKP"), Currency(*b"GIP"), Currency(*b"SHP")];
+const POUNDS: &[Currency] = &[Currency(*b"GBP"), Currency(*b"EGP"), Currency(*b"FKP"), Currency(*b"GIP"), Currency(*b"SHP")];
 const YEN: &[Currency] = &[Currency(*b"JPY"), Currency(*b"CNY")];
 const RUPEES: &[Currency] =
     &[Currency(*b"INR"), Currency(*b"PKR"), Currency(*b"LKR"), Currency(*b"NPR"), Currency(*b"MUR"), Currency(*b"SCR")];

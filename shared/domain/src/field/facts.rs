@@ -363,9 +363,9 @@ mod tests {
         let source = prop::sample::select(FieldSource::ALL.to_vec());
         let keep = prop::sample::select(vec![Latest, First]);
         let field = prop::sample::select(vec![name("plan"), name("employees")]);
-        (field, proptest::option::weighted(0.8, any_value()), 0_i64..4, 0_u64..2, source, keep).prop_map(|(field, value, at, tie, source, keep)| {
-            (field, FieldFact { value, at: Timestamp::from_millis(at), tie, source }, keep)
-        })
+        (field, proptest::option::weighted(0.8, any_value()), 0_i64..4, 0_u64..2, source, keep).prop_map(
+            |(field, value, at, tie, source, keep)| (field, FieldFact { value, at: Timestamp::from_millis(at), tie, source }, keep),
+        )
     }
 
     fn all(facts: &[(FieldName, FieldFact, Keep)]) -> FieldFacts {

@@ -10,13 +10,13 @@ mod value;
 
 pub use alias::{Canonical, CountryCode, Industry, Vocabulary, canonical_country, canonical_industry};
 pub use coerce::CoercionError;
+pub(crate) use coerce::truth;
 pub use currency::Currency;
 pub use facts::{FieldFact, FieldFacts, FieldLookup, FieldSource, Keep, Winner};
 pub use number::{Interval, Number};
-pub use value::{FieldRef, FieldValue, MAX_ITEMS, MAX_LIST_CHARS, MAX_TEXT_CHARS};
-pub(crate) use coerce::truth;
 pub(crate) use value::contains_text;
 pub(crate) use value::same_text;
+pub use value::{FieldRef, FieldValue, MAX_ITEMS, MAX_LIST_CHARS, MAX_TEXT_CHARS};
 
 use crate::IdError;
 use serde::{Deserialize, Serialize};

@@ -313,8 +313,18 @@ pub(crate) mod tests {
     #[test]
     fn what_is_no_value_is_refused_with_a_reason() {
         for json in [
-            "null", r#""""#, "1e300", "{}", r#"{"from":2,"to":1}"#, r#"{"date":"soon"}"#, r#"{"date":1,"x":2}"#, r#"{"x":1}"#,
-            "[1]", "[[]]", r#"{"number":"x"}"#, r#"{"from":"1"}"#,
+            "null",
+            r#""""#,
+            "1e300",
+            "{}",
+            r#"{"from":2,"to":1}"#,
+            r#"{"date":"soon"}"#,
+            r#"{"date":1,"x":2}"#,
+            r#"{"x":1}"#,
+            "[1]",
+            "[[]]",
+            r#"{"number":"x"}"#,
+            r#"{"from":"1"}"#,
         ] {
             assert!(serde_json::from_str::<FieldValue>(json).is_err(), "{json}");
         }

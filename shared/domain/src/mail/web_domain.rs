@@ -56,7 +56,13 @@ impl WebDomain {
                 let scheme = scheme.strip_suffix(':').unwrap_or(scheme);
                 let web = scheme.is_empty() || scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
                 // A `//` further on belongs to the path of a bare host.
-                if web { text.get(at + 2..)? } else if scheme.contains(['/', '?', '#']) { text } else { return None }
+                if web {
+                    text.get(at + 2..)?
+                } else if scheme.contains(['/', '?', '#']) {
+                    text
+                } else {
+                    return None;
+                }
             }
             None => text,
         };

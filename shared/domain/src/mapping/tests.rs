@@ -3,6 +3,7 @@
 use super::*;
 use crate::field::FieldFacts;
 use proptest::prelude::*;
+use serde_json::json;
 
 const AT: &str = "2026-11-21T08:00:00Z";
 
@@ -145,7 +146,10 @@ fn every_problem_of_a_mapping_is_listed_with_its_place() {
             "/entries/0/source: must be one of `crm_import`, `enrichment`, `group`, `form`, got `manual`",
         ]
     );
-    assert_eq!(entry(json!({"field": "a", "type": "text"})), ["/entries/0/paths: must have 1 to 20 paths, such as `properties.company_size` or `group.employees`"]);
+    assert_eq!(
+        entry(json!({"field": "a", "type": "text"})),
+        ["/entries/0/paths: must have 1 to 20 paths, such as `properties.company_size` or `group.employees`"]
+    );
     assert_eq!(
         entry(json!({"field": "a", "type": "text", "paths": "properties.a", "policy": {"last_time_of_event": "x"}})),
         [
@@ -183,9 +187,8 @@ fn a_mapping_writes_and_reads_itself() {
 #[test]
 fn a_value_stated_by_hand_is_read_by_the_declared_type_or_by_its_look() {
     let mapping = default();
-    let read = |field: &str, raw: Value| {
-        mapping.coerce(&FieldName::new(field).unwrap(), &raw).map(|value| value.map(|value| value.to_string()))
-    };
+    let read =
+        |field: &str, raw: Value| mapping.coerce(&FieldName::new(field).unwrap(), &raw).map(|value| value.map(|value| value.to_string()));
     assert_eq!(read("employees", json!("1,000+")), Ok(Some("1000+".to_owned())));
     assert_eq!(read("owner", json!("robin")), Ok(Some("robin".to_owned())));
     assert_eq!(read("seats", json!(12)), Ok(Some("12".to_owned())));
@@ -210,7 +213,12 @@ fn objects_without_a_mapped_key_are_told_apart_without_parsing() {
 
 fn any_call() -> impl Strategy<Value = (CallKind, Value)> {
     let key = prop::sample::select(vec!["employees", "industry", "country", "company", "address", "name", "traits", "revenue", "currency"]);
-    let leaf = prop_oneof![Just(Value::Null), any::<i64>().prop_map(Value::from), "[ -~]{0,12}".prop_map(Value::from), any::<bool>().prop_map(Value::from)];
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<i64>().prop_map(Value::from),
+        "[ -~]{0,12}".prop_map(Value::from),
+        any::<bool>().prop_map(Value::from)
+    ];
     let tree = leaf.prop_recursive(3, 24, 5, move |inner| {
         proptest::collection::btree_map(key.clone(), inner, 0..5).prop_map(|map| map.into_iter().collect::<Value>())
     });

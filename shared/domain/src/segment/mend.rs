@@ -10,11 +10,7 @@ use std::borrow::Cow;
 /// assert_eq!(domain::segment::mend(r#"{"title": "cut \ud83d"}"#), r#"{"title": "cut \ufffd"}"#);
 /// ```
 pub fn mend(text: &str) -> Cow<'_, str> {
-    let text = if text.contains(is_noncharacter) {
-        Cow::Owned(text.replace(is_noncharacter, "\u{FFFD}"))
-    } else {
-        Cow::Borrowed(text)
-    };
+    let text = if text.contains(is_noncharacter) { Cow::Owned(text.replace(is_noncharacter, "\u{FFFD}")) } else { Cow::Borrowed(text) };
     let wrong = wrong_escapes(&text);
     if wrong.is_empty() {
         return text;

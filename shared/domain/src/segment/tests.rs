@@ -138,14 +138,23 @@ fn accounts_are_named_in_the_documented_order() {
     let cases = [
         (event(CallKind::Track, track(json!({"properties": explicit, "context": context}))), Some(("acct_1", NamedBy::AccountId))),
         (event(CallKind::Track, track(json!({"properties": {"account_id": 77}}))), Some(("77", NamedBy::AccountId))),
-        (event(CallKind::Track, track(json!({"properties": {"account_id": null}, "context": context}))), Some(("from-context", NamedBy::GroupId))),
+        (
+            event(CallKind::Track, track(json!({"properties": {"account_id": null}, "context": context}))),
+            Some(("from-context", NamedBy::GroupId)),
+        ),
         (event(CallKind::Page, json!({"anonymousId": "a", "properties": explicit})), Some(("acct_1", NamedBy::AccountId))),
         (event(CallKind::Screen, json!({"anonymousId": "a", "properties": explicit})), Some(("acct_1", NamedBy::AccountId))),
         (event(CallKind::Identify, json!({"userId": "u", "traits": explicit})), Some(("acct_1", NamedBy::AccountId))),
-        (event(CallKind::Group, json!({"userId": "u", "groupId": 9, "traits": explicit, "context": context})), Some(("9", NamedBy::GroupId))),
+        (
+            event(CallKind::Group, json!({"userId": "u", "groupId": 9, "traits": explicit, "context": context})),
+            Some(("9", NamedBy::GroupId)),
+        ),
         (event(CallKind::Alias, json!({"userId": "u", "previousId": "p", "context": context})), Some(("from-context", NamedBy::GroupId))),
         (event(CallKind::AccountEvent, json!({"account_id": "acct_2", "event": "x"})), Some(("acct_2", NamedBy::AccountEvent))),
-        (event(CallKind::AccountEvent, json!({"domain": "News.Brightforge-Systems.COM", "event": "x"})), Some(("brightforge-systems.com", NamedBy::AccountEvent))),
+        (
+            event(CallKind::AccountEvent, json!({"domain": "News.Brightforge-Systems.COM", "event": "x"})),
+            Some(("brightforge-systems.com", NamedBy::AccountEvent)),
+        ),
         (event(CallKind::Track, track(json!({}))), None),
     ];
     for (event, expected) in cases {
@@ -306,7 +315,8 @@ fn a_batch_hands_out_items_and_what_holds_for_all() {
 
 #[test]
 fn the_clock_of_the_batch_corrects_its_items() {
-    let text = r#"{"batch":[{"type":"track","event":"x","userId":"u","timestamp":"2026-03-02T10:00:00Z"}],"sentAt":"2026-03-02T10:00:05Z"}"#;
+    let text =
+        r#"{"batch":[{"type":"track","event":"x","userId":"u","timestamp":"2026-03-02T10:00:00Z"}],"sentAt":"2026-03-02T10:00:05Z"}"#;
     let batch = Batch::parse(text).unwrap();
     let call = batch.call(batch.items().next().unwrap()).unwrap();
     let event = call.event(CallKind::Track, &origin(), || MessageId::new("made")).unwrap();
@@ -372,23 +382,34 @@ fn any_json() -> impl Strategy<Value = Value> {
 fn field_name() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::sample::select(vec![
-            "type", "messageId", "userId", "anonymousId", "previousId", "groupId", "event", "name", "category", "account_id",
-            "domain", "timestamp", "originalTimestamp", "sentAt", "properties", "traits", "context", "direct", "ip", "batch",
+            "type",
+            "messageId",
+            "userId",
+            "anonymousId",
+            "previousId",
+            "groupId",
+            "event",
+            "name",
+            "category",
+            "account_id",
+            "domain",
+            "timestamp",
+            "originalTimestamp",
+            "sentAt",
+            "properties",
+            "traits",
+            "context",
+            "direct",
+            "ip",
+            "batch",
         ])
         .prop_map(str::to_owned),
         ".{0,6}",
     ]
 }
 
-const KINDS: [CallKind; 7] = [
-    CallKind::Track,
-    CallKind::Identify,
-    CallKind::Page,
-    CallKind::Screen,
-    CallKind::Group,
-    CallKind::Alias,
-    CallKind::AccountEvent,
-];
+const KINDS: [CallKind; 7] =
+    [CallKind::Track, CallKind::Identify, CallKind::Page, CallKind::Screen, CallKind::Group, CallKind::Alias, CallKind::AccountEvent];
 
 proptest! {
     #[test]

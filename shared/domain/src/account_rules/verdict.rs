@@ -1,0 +1,256 @@
+//! Conditions and tests on known values: matched, not matched, or why it can't be told.
+
+use super::{
+    Moment,
+    compile::{Check, Matcher, Operand, Slot},
+};
+use crate::{
+    Day,
+    field::{Canonical, FieldRef, Interval, Number, Vocabulary, contains_text, same_text},
+};
+
+/// The answer of a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Matched,
+    NotMatched,
+    Missing,
+    Undecided,
+    Faulty,
+}
+
+impl Verdict {
+    const fn of(holds: bool) -> Self {
+        if holds { Self::Matched } else { Self::NotMatched }
+    }
+
+    const fn turned_around(self, turn: bool) -> Self {
+        match (self, turn) {
+            (Self::Matched, true) => Self::NotMatched,
+            (Self::NotMatched, true) => Self::Matched,
+            (other, _) => other,
+        }
+    }
+
+    /// AND: one that fails decides. A faulty one can never hold; a missing or undecided one may.
+    const fn and(self, other: Self) -> Self {
+        const fn rank(verdict: Verdict) -> u8 {
+            match verdict {
+                Verdict::Matched => 0,
+                Verdict::Undecided => 1,
+                Verdict::Missing => 2,
+                Verdict::Faulty => 3,
+                Verdict::NotMatched => 4,
+            }
+        }
+        if rank(other) > rank(self) { other } else { self }
+    }
+
+    /// OR: one that holds decides. A missing or undecided one may hold yet, whatever is wrong with the others.
+    const fn or(self, other: Self) -> Self {
+        const fn rank(verdict: Verdict) -> u8 {
+            match verdict {
+                Verdict::NotMatched => 0,
+                Verdict::Faulty => 1,
+                Verdict::Undecided => 2,
+                Verdict::Missing => 3,
+                Verdict::Matched => 4,
+            }
+        }
+        if rank(other) > rank(self) { other } else { self }
+    }
+}
+
+/// What is known of a field.
+#[derive(Debug, Default)]
+pub(super) struct Seen<'a> {
+    pub(super) value: Option<FieldRef<'a>>,
+    canonical: Option<Canonical>,
+    /// The value is assumed, because missing means no.
+    pub(super) assumed: bool,
+}
+
+impl<'a> Seen<'a> {
+    pub(super) fn new(value: Option<FieldRef<'a>>, slot: &Slot) -> Self {
+        let canonical = match (&value, slot.vocabulary) {
+            (Some(FieldRef::Text(text)), Some(vocabulary)) => vocabulary.canonical(text),
+            _ => None,
+        };
+        let assumed = value.is_none() && slot.missing_means_no;
+        let value = if assumed { Some(FieldRef::Bool(false)) } else { value };
+        Self { value, canonical, assumed }
+    }
+
+    pub(super) const fn is_known(&self) -> bool {
+        self.value.is_some() && !self.assumed
+    }
+}
+
+impl Matcher {
+    pub(super) fn verdict(&self, seen: &[Seen<'_>], today: Day) -> Verdict {
+        match self {
+            Self::All(members) => {
+                let mut verdict = Verdict::Matched;
+                for member in members {
+                    verdict = verdict.and(member.verdict(seen, today));
+                    if verdict == Verdict::NotMatched {
+                        break;
+                    }
+                }
+                verdict
+            }
+            Self::Any(members) => {
+                let mut verdict = Verdict::NotMatched;
+                for member in members {
+                    verdict = verdict.or(member.verdict(seen, today));
+                    if verdict == Verdict::Matched {
+                        break;
+                    }
+                }
+                verdict
+            }
+            Self::Test { slot, check, vocabulary } => check.verdict(seen.get(*slot), *vocabulary, today),
+        }
+    }
+
+    pub(super) fn each_test<'m>(&'m self, visit: &mut impl FnMut(usize, &'m Check)) {
+        match self {
+            Self::All(members) | Self::Any(members) => members.iter().for_each(|member| member.each_test(visit)),
+            Self::Test { slot, check, .. } => visit(*slot, check),
+        }
+    }
+
+    /// The slots of the tests that answer so, each once.
+    pub(super) fn slots_with(&self, verdict: Verdict, seen: &[Seen<'_>], today: Day, slots: &mut Vec<usize>) {
+        match self {
+            Self::All(members) | Self::Any(members) => {
+                for member in members {
+                    // A part that is decided waits for nothing.
+                    if !matches!(member.verdict(seen, today), Verdict::Matched | Verdict::NotMatched) {
+                        member.slots_with(verdict, seen, today, slots);
+                    }
+                }
+            }
+            Self::Test { slot, .. } => {
+                if self.verdict(seen, today) == verdict && !slots.contains(slot) {
+                    slots.push(*slot);
+                }
+            }
+        }
+    }
+
+    pub(super) fn next_change(&self, seen: &[Seen<'_>], today: Day) -> Option<Day> {
+        match self {
+            Self::All(members) | Self::Any(members) => members.iter().filter_map(|member| member.next_change(seen, today)).min(),
+            Self::Test { slot, check: Check::WithinDays(days), .. } => {
+                let Some(FieldRef::Date(at)) = seen.get(*slot)?.value else { return None };
+                match today.since(at.day()) {
+                    age if age < 0 => Some(at.day()),
+                    age if age <= *days => Some(at.day().plus(*days).plus(1)),
+                    _ => None,
+                }
+            }
+            Self::Test { .. } => None,
+        }
+    }
+}
+
+impl Check {
+    pub(super) fn verdict(&self, seen: Option<&Seen<'_>>, vocabulary: Option<Vocabulary>, today: Day) -> Verdict {
+        let Some(Seen { value: Some(value), canonical, assumed }) = seen else {
+            return if matches!(self, Self::NotExists) { Verdict::Matched } else { Verdict::Missing };
+        };
+        match (self, value) {
+            (Self::Exists, _) => {
+                if *assumed {
+                    Verdict::Missing
+                } else {
+                    Verdict::Matched
+                }
+            }
+            (Self::NotExists, _) => Verdict::of(*assumed),
+            (Self::OneOf(operands, turn), value) => one_of(operands, value, *canonical, vocabulary).turned_around(*turn),
+            (Self::Numbers { from, to, .. }, FieldRef::Number(number)) => {
+                Verdict::of(from.is_none_or(|from| from <= *number) && to.is_none_or(|to| *number <= to))
+            }
+            (Self::Numbers { from, to, .. }, FieldRef::Interval(interval)) => inside(*interval, *from, *to),
+            (Self::Moments { from, to, strict, .. }, FieldRef::Date(at)) => {
+                let (from, to) = if *strict {
+                    (from.map(|from| from.end().plus_millis(1)), to.map(|to| to.start().plus_millis(-1)))
+                } else {
+                    (from.map(Moment::start), to.map(Moment::end))
+                };
+                Verdict::of(from.is_none_or(|from| from <= *at) && to.is_none_or(|to| *at <= to))
+            }
+            (Self::Contains(operand, turn), FieldRef::Text(text)) => Verdict::of(contains_text(text, &operand.folded)).turned_around(*turn),
+            (Self::Contains(operand, turn), FieldRef::List(items)) => {
+                Verdict::of(items.iter().any(|item| operand.equals_text(item, canonical_of(item, vocabulary)))).turned_around(*turn)
+            }
+            (Self::StartsWith(start), FieldRef::Text(text)) => Verdict::of(begins(text, start)),
+            (Self::StartsWith(start), FieldRef::List(items)) => Verdict::of(items.iter().any(|item| begins(item, start))),
+            (Self::WithinDays(days), FieldRef::Date(at)) => Verdict::of((0..=*days).contains(&today.since(at.day()))),
+            (Self::Numbers { .. } | Self::Moments { .. } | Self::Contains(..) | Self::StartsWith(_) | Self::WithinDays(_), _) => {
+                Verdict::Faulty
+            }
+        }
+    }
+
+    /// The operation's word, and what it needs a field to hold.
+    pub(super) const fn wants(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::OneOf(..) | Self::Exists | Self::NotExists => ("exists", "anything"),
+            Self::Numbers { op, .. } => (op, "a number"),
+            Self::Moments { op, .. } => (op, "a date"),
+            Self::Contains(_, false) => ("contains", "a text or a list"),
+            Self::Contains(_, true) => ("not_contains", "a text or a list"),
+            Self::StartsWith(_) => ("starts_with", "a text or a list"),
+            Self::WithinDays(_) => ("within_days", "a date"),
+        }
+    }
+}
+
+fn canonical_of(text: &str, vocabulary: Option<Vocabulary>) -> Option<Canonical> {
+    vocabulary.and_then(|vocabulary| vocabulary.canonical(text))
+}
+
+/// Whether the value equals one of the operands; an interval may only contain one.
+fn one_of(operands: &[Operand], value: &FieldRef<'_>, canonical: Option<Canonical>, vocabulary: Option<Vocabulary>) -> Verdict {
+    let any = |equals: &dyn Fn(&Operand) -> bool| Verdict::of(operands.iter().any(equals));
+    match value {
+        FieldRef::Text(text) => any(&|operand| operand.equals_text(text, canonical)),
+        FieldRef::Number(number) => any(&|operand| operand.number == Some(*number)),
+        FieldRef::Bool(truth) => any(&|operand| operand.truth == Some(*truth)),
+        FieldRef::Date(at) => any(&|operand| operand.moment.is_some_and(|moment| moment.start() <= *at && *at <= moment.end())),
+        FieldRef::List(items) => any(&|operand| items.iter().any(|item| operand.equals_text(item, canonical_of(item, vocabulary)))),
+        FieldRef::Interval(interval) => match any(&|operand| operand.number.is_some_and(|number| interval.contains(number))) {
+            Verdict::Matched if interval.from() != interval.to() => Verdict::Undecided,
+            verdict => verdict,
+        },
+    }
+}
+
+/// Whether an interval lies inside a range: all of it, none of it, or a part.
+fn inside(interval: Interval, from: Option<Number>, to: Option<Number>) -> Verdict {
+    let (low, high) = (interval.from(), interval.to());
+    let above = from.is_none_or(|from| low.is_some_and(|low| from <= low));
+    let below = to.is_none_or(|to| high.is_some_and(|high| high <= to));
+    let apart = from.is_some_and(|from| high.is_some_and(|high| high < from)) || to.is_some_and(|to| low.is_some_and(|low| to < low));
+    match (above && below, apart) {
+        (true, _) => Verdict::Matched,
+        (_, true) => Verdict::NotMatched,
+        _ => Verdict::Undecided,
+    }
+}
+
+impl Operand {
+    fn equals_text(&self, text: &str, canonical: Option<Canonical>) -> bool {
+        let same_thing = self.canonical.zip(canonical).is_some_and(|(ours, theirs)| ours.covers(theirs));
+        same_thing || same_text(text, &self.folded)
+    }
+}
+
+/// Whether a text begins with another but for case. `folded` is in lower case already.
+fn begins(text: &str, folded: &str) -> bool {
+    let mut chars = text.trim_start().chars().flat_map(char::to_lowercase);
+    folded.chars().all(|c| chars.next() == Some(c))
+}
