@@ -397,7 +397,7 @@ def surges(earning, leads, first_day, today):
 # ---------------------------------------------------------------------------------------------------------------------------- the world
 
 
-@dataclass
+@dataclass(eq=False)
 class Lead:
     identities: set
     events: list
@@ -420,7 +420,7 @@ class Lead:
         return {event.message_id for event in self.events}
 
 
-@dataclass
+@dataclass(eq=False)
 class Account:
     id: str
     domains: set = field(default_factory=set)
@@ -431,7 +431,6 @@ class Account:
     milli: int = 0
     most: int = 0
     surge: bool = False
-    surge_counting_only_counted: bool = False
 
     @property
     def level(self):
@@ -588,21 +587,19 @@ class World:
                     rank[name] = ((by_group, event.order), value)
         account.fields = {name: value for name, (_, value) in rank.items()}
         account.fit = fit(account.fields)
-        matching = [[event for event in member.events if any(takes(rule, event) for rule in RULES)] for member in members]
-        counting = [
-            list({event.message_id: event for rule in RULES for event in counted(rule, [e for e in member.events if takes(rule, e)])}.values())
-            for member in members
-        ]
-        first_day = min((event.day for event in account.events), default=None)
-        account.surge = self._surge(account, matching, first_day)
-        account.surge_counting_only_counted = self._surge(account, counting, first_day)
+        account.surge = self._surge(account, members)
 
-    def _surge(self, account, earning_events, first_day):
+    def _surge(self, account, members):
+        """Looks at events that earn points: those of which a rule takes notice."""
         per_day = defaultdict(int)
-        for events in earning_events:
-            for event in events:
-                per_day[event.day] += 1
-        people = [{event.day for event in events} for events in earning_events[: len(account.leads)]]
+        people = []
+        for member in members:
+            days = [event.day for event in member.events if any(takes(rule, event) for rule in RULES)]
+            if member in account.leads:
+                people.append(set(days))
+            for day in days:
+                per_day[day] += 1
+        first_day = min((event.day for event in account.events), default=None)
         return surges(per_day, people, first_day, self.today)
 
 

@@ -118,7 +118,7 @@ class Teller:
     def slot(self, person, days=None, half=None):
         """The start of a UTC half hour in which the person did nothing yet: `days` ago, or within the last 20 hours for 0."""
         for _ in range(500):
-            ago = self.random.choice([0, 0, 2, 3, 5, 8, 12, 17, 24, 33]) if days is None else days
+            ago = self.random.choice([0, 0, 2, 3, 5, 8, 10, 12, 14, 17, 20, 24, 27, 33, 38]) if days is None else days
             if person.stale and ago == 0:
                 if days == 0:
                     raise ValueError("a stale person does nothing today")
@@ -449,7 +449,7 @@ class Teller:
         for name, people in companies.items():
             for person in people:
                 if name not in quiet:
-                    self.usual(person, self.random.randint(2, 7))
+                    self.usual(person, self.random.randint(3, 8))
         ours = companies.__getitem__
 
         # Of these companies the special events are all there is, so that surge is told by hand.

@@ -1,5 +1,6 @@
 //! What the integration tests share: a whole pipeline over in-memory adapters, with a clock that stands still.
 
+pub mod hooked;
 pub mod world;
 
 pub mod contracts;

@@ -1,12 +1,12 @@
 //! The real stages over the in-memory adapters, driven message by message.
 
+use crate::hooked::{Flaky, Hooked};
 use anyhow::{Context, Result, ensure};
 use domain::{AccountId, BatchId, CallKind, Day, Event, Home, Identity, IdentityId, JsonObject, NamedAccount, NamedBy, Timestamp, WorkspaceId};
 use pipeline::{
     AccountChanged, AccountScored, AccountTouched, Clock, Consistency, EventsReceived, ManualClock, Outcome, Parcel, Received, Stage,
     homes::HomeStore,
-    memory::{MemoryQueue, MemoryStore},
-    messages::{self, Message},
+    messages,
     records::{ScoreRecord, Standing},
 };
 use std::sync::Arc;
@@ -17,27 +17,27 @@ pub const START: &str = "2026-03-18T12:00:00Z";
 /// A pipeline.
 pub struct World {
     /// The store.
-    pub store: Arc<MemoryStore>,
+    pub store: Arc<Hooked>,
     /// The clock of all stages.
     pub clock: Arc<ManualClock>,
     /// The workspace of the test.
     pub workspace: WorkspaceId,
     /// What resolve reads.
-    pub to_resolve: Arc<MemoryQueue>,
+    pub to_resolve: Arc<Flaky>,
     /// What score reads.
-    pub to_score: Arc<MemoryQueue>,
+    pub to_score: Arc<Flaky>,
     /// What level reads.
-    pub to_level: Arc<MemoryQueue>,
+    pub to_level: Arc<Flaky>,
     /// What dispatch reads.
-    pub to_dispatch: Arc<MemoryQueue>,
+    pub to_dispatch: Arc<Flaky>,
     /// The stage.
-    pub resolver: resolve::Resolver<Arc<MemoryStore>, Arc<MemoryQueue>, Arc<ManualClock>>,
+    pub resolver: resolve::Resolver<Arc<Hooked>, Arc<Flaky>, Arc<ManualClock>>,
     /// The stage.
-    pub scorer: score::Scorer<Arc<MemoryStore>, Arc<MemoryQueue>, Arc<ManualClock>>,
+    pub scorer: score::Scorer<Arc<Hooked>, Arc<Flaky>, Arc<ManualClock>>,
     /// The stage.
-    pub leveler: level::Leveler<Arc<MemoryStore>, Arc<MemoryQueue>, Arc<ManualClock>, Arc<pipeline::clock::CountingEntropy>>,
+    pub leveler: level::Leveler<Arc<Hooked>, Arc<Flaky>, Arc<ManualClock>, Arc<pipeline::clock::CountingEntropy>>,
     /// The scheduled finder of due work.
-    pub rescorer: rescore::Rescorer<Arc<MemoryStore>, Arc<MemoryQueue>, Arc<MemoryQueue>, Arc<ManualClock>>,
+    pub rescorer: rescore::Rescorer<Arc<Hooked>, Arc<Flaky>, Arc<Flaky>, Arc<ManualClock>>,
     batches: std::sync::atomic::AtomicU64,
 }
 
@@ -48,7 +48,7 @@ impl Default for World {
 }
 
 /// Runs a stage over bodies and puts back what it wants to see again.
-async fn drive<S: Stage>(stage: &S, queue: &Arc<MemoryQueue>, bodies: Vec<String>) -> Result<()> {
+async fn drive<S: Stage>(stage: &S, queue: &Arc<Flaky>, bodies: Vec<String>) -> Result<()> {
     let batch = bodies.iter().map(|body| Ok(Received::first(messages::decode::<S::Input>(body)?))).collect::<Result<Vec<_>>>()?;
     for (outcome, body) in stage.handle(batch).await.into_iter().zip(bodies) {
         match outcome {
@@ -66,9 +66,9 @@ async fn drive<S: Stage>(stage: &S, queue: &Arc<MemoryQueue>, bodies: Vec<String
 impl World {
     /// A pipeline with nothing in it.
     pub fn new() -> Self {
-        let store = Arc::new(MemoryStore::default());
+        let store = Arc::new(Hooked::default());
         let clock = Arc::new(ManualClock::at(Timestamp::parse(START).unwrap_or_default()));
-        let queue = || Arc::new(MemoryQueue::default());
+        let queue = || Arc::new(Flaky::default());
         let (to_resolve, to_score, to_level, to_dispatch) = (queue(), queue(), queue(), queue());
         let entropy = Arc::new(pipeline::clock::CountingEntropy::default());
         Self {
@@ -123,7 +123,7 @@ impl World {
     /// Runs resolve, score and level until nothing waits for them.
     pub async fn settle(&self) -> Result<()> {
         for _ in 0..1_000 {
-            let (a, b, c) = (self.to_resolve.take_bodies(), self.to_score.take_bodies(), self.to_level.take_bodies());
+            let (a, b, c) = (self.to_resolve.memory.take_bodies(), self.to_score.memory.take_bodies(), self.to_level.memory.take_bodies());
             if a.is_empty() && b.is_empty() && c.is_empty() {
                 return Ok(());
             }
@@ -136,7 +136,23 @@ impl World {
 
     /// Runs one stage over one message as it came for the first time.
     pub async fn run<S: Stage>(&self, stage: &S, message: S::Input) -> Result<()> {
-        drive(stage, &Arc::new(MemoryQueue::default()), vec![messages::encode(&message)?]).await
+        drive(stage, &Arc::new(Flaky::default()), vec![messages::encode(&message)?]).await
+    }
+
+    /// Runs one stage over one message; answers whether it was done.
+    pub async fn attempt<S: Stage>(&self, stage: &S, message: S::Input, receive_count: u32) -> bool {
+        let received = Received { message_id: String::new(), receive_count, message };
+        matches!(stage.handle(vec![received]).await.as_slice(), [Outcome::Done])
+    }
+
+    /// A second worker of the stage on another host.
+    pub fn another_resolver(&self) -> resolve::Resolver<Arc<Hooked>, Arc<Flaky>, Arc<ManualClock>> {
+        resolve::Resolver::new(Arc::clone(&self.store), Arc::clone(&self.to_score), Arc::clone(&self.clock))
+    }
+
+    /// A second worker of the stage on another host.
+    pub fn another_scorer(&self) -> score::Scorer<Arc<Hooked>, Arc<Flaky>, Arc<ManualClock>> {
+        score::Scorer::new(Arc::clone(&self.store), Arc::clone(&self.to_level), Arc::clone(&self.clock))
     }
 
     /// Sends events and runs the pipeline to rest.
@@ -146,7 +162,7 @@ impl World {
     }
 
     /// Typed access to the store.
-    pub fn homes(&self) -> HomeStore<Arc<MemoryStore>> {
+    pub fn homes(&self) -> HomeStore<Arc<Hooked>> {
         HomeStore::new(Arc::clone(&self.store))
     }
 
@@ -180,17 +196,17 @@ impl World {
 
     /// What dispatch was told, and forgets it.
     pub fn changes(&self) -> Vec<AccountChanged> {
-        self.to_dispatch.take()
+        self.to_dispatch.memory.take()
     }
 
     /// Hints for score that wait.
     pub fn touched(&self) -> Vec<AccountTouched> {
-        self.to_score.take()
+        self.to_score.memory.take()
     }
 
     /// Hints for level that wait.
     pub fn scored(&self) -> Vec<AccountScored> {
-        self.to_level.take()
+        self.to_level.memory.take()
     }
 }
 
@@ -324,9 +340,4 @@ pub fn group(message_id: &str, user: &str, account: &str, traits: serde_json::Va
 /// The UTC day of the beginning.
 pub fn start_day() -> Day {
     Timestamp::parse(START).unwrap_or_default().day()
-}
-
-/// How many messages of a type a queue held, for assertions on sends.
-pub fn count<M: Message>(queue: &MemoryQueue) -> usize {
-    queue.take::<M>().len()
 }

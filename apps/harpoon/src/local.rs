@@ -1,8 +1,8 @@
 //! Everything in one process on one port.
 
 use crate::{
-    local_queue::LocalQueues,
-    runner::{self, Stop},
+    local_queue::{LocalQueue, LocalQueues},
+    runner::{self, DISPATCH, EventSource, LEVEL, RESOLVE, SCORE, Stop},
     server::{self, Tracking},
     setup::{self, DataDir, Keys},
     store::EmbeddedStore,
@@ -11,7 +11,7 @@ use anyhow::Context;
 use aws::DynamoStore;
 use domain::{Timestamp, WorkspaceId};
 use futures::FutureExt;
-use pipeline::{Clock, Credential, CredentialKind, Credentials, SystemClock};
+use pipeline::{Clock, Credential, CredentialKind, Credentials, Stage, SystemClock, SystemEntropy, secrets::FileKeySecrets};
 use std::{
     io::ErrorKind,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -82,6 +82,7 @@ struct Parts {
     queues: LocalQueues,
     keys: Keys,
     options: Options,
+    base_url: String,
     stop: Stop,
 }
 
@@ -124,10 +125,11 @@ impl Local {
 
         let (stop, stopped) = runner::stop();
         let (write_key, api_token) = (keys.write_key.clone(), keys.api_token.clone());
-        let parts = Parts { store: store.clone(), queues: queues.clone(), keys, options, stop: stopped.clone() };
+        let parts =
+            Parts { store: store.clone(), queues: queues.clone(), keys, options, base_url: base_url.clone(), stop: stopped.clone() };
         let mut running = JoinSet::new();
         parts.spawn_stages(&mut running)?;
-        let routes = server::routes(parts.tracking()?, parts.api()?);
+        let routes = server::routes(parts.tracking(), parts.api()?);
         let stopped = async move {
             let mut stopped = stopped;
             stopped.wait().await;
@@ -198,16 +200,51 @@ async fn admit(store: &DynamoStore, clock: &SharedClock, keys: &Keys) -> anyhow:
 
 /// Where each stage is plugged in: one line for each.
 impl Parts {
-    fn spawn_stages(&self, _running: &mut JoinSet<()>) -> anyhow::Result<()> {
-        let _ = (&self.store, &self.queues, &self.keys, &self.options, &self.stop);
+    fn spawn_stages(&self, running: &mut JoinSet<()>) -> anyhow::Result<()> {
+        let (store, clock) = (&self.store, &self.options.clock);
+        self.spawn(running, RESOLVE, resolve::Resolver::new(store.clone(), self.queue("score"), clock.clone()));
+        self.spawn(running, SCORE, score::Scorer::new(store.clone(), self.queue("level"), clock.clone()));
+        self.spawn(running, LEVEL, level::Leveler::new(store.clone(), self.queue("dispatch"), clock.clone(), SystemEntropy));
+        self.spawn(running, DISPATCH, self.dispatcher()?);
+
+        let rescorer = rescore::Rescorer::new(store.clone(), self.queue("score"), self.queue("dispatch"), clock.clone());
+        let (every, stop, rescorer) = (self.options.rescore_every, self.stop.clone(), Arc::new(rescorer));
+        running.spawn(runner::run_schedule("rescore", every, stop, move || {
+            let rescorer = Arc::clone(&rescorer);
+            async move { rescorer.run().await.map(drop) }
+        }));
         Ok(())
     }
 
-    fn tracking(&self) -> anyhow::Result<Tracking> {
-        Ok(Arc::new(|_, _| async { http::Response::new(bytes::Bytes::new()) }.boxed()))
+    fn dispatcher(&self) -> anyhow::Result<impl Stage + use<>> {
+        let transport = dispatch::HyperTransport::new(self.options.allow_private_destinations)?;
+        let directory = dispatch::RecordDirectory::new(self.store.clone(), dispatch::LevelNames::default());
+        let settings = dispatch::Settings::new(self.base_url.parse()?);
+        Ok(dispatch::Dispatcher::new(self.store.clone(), self.options.clock.clone(), self.secrets(), transport, directory, settings))
+    }
+
+    fn tracking(&self) -> Tracking {
+        let ingester = ingest::Ingester::new(self.store.clone(), self.queue("resolve"), self.options.clock.clone(), SystemEntropy);
+        let ingester = Arc::new(ingester);
+        Arc::new(move |request, peer| {
+            let ingester = Arc::clone(&ingester);
+            async move { ingester.handle(request, peer).await }.boxed()
+        })
     }
 
     fn api(&self) -> anyhow::Result<axum::Router> {
         Ok(server::no_api())
+    }
+
+    fn spawn<S: Stage>(&self, running: &mut JoinSet<()>, source: EventSource, stage: S) {
+        running.spawn(runner::run_stage(Arc::new(stage), self.queues.clone(), source.locally(), self.stop.clone()));
+    }
+
+    fn queue<M>(&self, name: &str) -> LocalQueue<M> {
+        self.queues.queue(name)
+    }
+
+    fn secrets(&self) -> FileKeySecrets {
+        FileKeySecrets::new(&self.keys.sealing)
     }
 }

@@ -190,10 +190,7 @@ impl LocalQueues {
     /// The file can't be written; the message comes again when its visibility timeout ran out.
     pub async fn defer(&self, receipt: Receipt, after: Duration) -> Result<(), QueueError> {
         let clock = Arc::clone(&self.shared.clock);
-        self.run(Durability::Relaxed, move |connection| {
-            table::defer(connection, receipt, clock.now().plus_millis(millis(after)))
-        })
-        .await
+        self.run(Durability::Relaxed, move |connection| table::defer(connection, receipt, clock.now().plus_millis(millis(after)))).await
     }
 
     /// The messages in a queue's dead queue, the latest first.

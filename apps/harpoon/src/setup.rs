@@ -33,9 +33,9 @@ impl DataDir {
             .with_context(|| format!("the data directory `{shown}` can't be written"))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { path, _lock: lock }),
-            Err(TryLockError::WouldBlock) => bail!(
-                "another harpoon is using the data directory `{shown}`; stop it, or choose another directory with HARPOON_DATA_DIR"
-            ),
+            Err(TryLockError::WouldBlock) => {
+                bail!("another harpoon is using the data directory `{shown}`; stop it, or choose another directory with HARPOON_DATA_DIR")
+            }
             Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("the data directory `{shown}` can't be locked")),
         }
     }
@@ -127,7 +127,8 @@ fn kept(data_dir: &Path) -> anyhow::Result<Option<Kept>> {
 
 /// Makes keys and writes them where only the owner can read them; the file is there as a whole or not at all.
 fn keep(data_dir: &Path) -> anyhow::Result<Kept> {
-    let kept = Kept { write_key: format!("wk_{}", random::<16>()?), api_token: format!("at_{}", random::<24>()?), sealing_key: random::<32>()? };
+    let kept =
+        Kept { write_key: format!("wk_{}", random::<16>()?), api_token: format!("at_{}", random::<24>()?), sealing_key: random::<32>()? };
     let (file, new) = (file(data_dir), data_dir.join("keys.json.new"));
     let write = || -> std::io::Result<()> {
         let mut out = private(OpenOptions::new().create(true).truncate(true).write(true)).open(&new)?;

@@ -16,3 +16,6 @@ pub use dispatcher::{Dispatcher, Settings};
 pub use notice::{Directory, LevelName, LevelNames, Person, Play, RecordDirectory};
 pub use outbound::{HyperTransport, Resolver, SystemResolver};
 pub use transport::{Answer, FakeTransport, Outgoing, Transport, TransportError};
+
+#[cfg(test)]
+mod tests;

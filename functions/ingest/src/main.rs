@@ -1,5 +1,15 @@
-//! The ingest function on AWS Lambda.
+//! The ingest function: wiring only.
 
-fn main() {
-    // Wired as soon as the adapters offer a store, a queue and an HTTP loop.
+use aws::AwsClients;
+use ingest::{Config, Ingester};
+use pipeline::{SystemClock, SystemEntropy};
+
+#[tokio::main]
+async fn main() -> Result<(), aws::LambdaError> {
+    aws::init_tracing();
+    let config = Config::from_env()?;
+    let clients = AwsClients::from_env().await;
+    let (store, queue) = (clients.store(&config.table_prefix), clients.queue(&config.resolve_queue_url));
+    let ingester = &Ingester::new(store, queue, SystemClock, SystemEntropy).with_public_url(config.public_url);
+    aws::serve_http(|request, peer| ingester.handle(request, peer)).await
 }

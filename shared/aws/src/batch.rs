@@ -264,7 +264,13 @@ impl<Q, D: DeadQueue> Settling<'_, Q, D> {
                     Ok(()) => {
                         let duration_ms = self.duration_ms();
                         tracing::warn!(
-                            stage, message.id = id, outcome = "split", receive_count, retried, rejected, duration_ms,
+                            stage,
+                            message.id = id,
+                            outcome = "split",
+                            receive_count,
+                            retried,
+                            rejected,
+                            duration_ms,
                             "the message was split"
                         );
                         true
@@ -299,7 +305,13 @@ impl<Q, D: DeadQueue> Settling<'_, Q, D> {
             Err(error) => {
                 let error = chain(&error);
                 tracing::error!(
-                    stage, message.id = id, outcome = "retry", receive_count, duration_ms = self.duration_ms(), reason, error,
+                    stage,
+                    message.id = id,
+                    outcome = "retry",
+                    receive_count,
+                    duration_ms = self.duration_ms(),
+                    reason,
+                    error,
                     "the message can't be parked"
                 );
                 false

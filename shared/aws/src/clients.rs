@@ -1,6 +1,9 @@
 //! SDK clients with an HTTP client that fits the endpoint, time limits and retries.
 
-use crate::{dynamo::DynamoStore, sqs::{SqsDeadQueue, SqsQueue}};
+use crate::{
+    dynamo::DynamoStore,
+    sqs::{SqsDeadQueue, SqsQueue},
+};
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_http_client::{Builder, tls};

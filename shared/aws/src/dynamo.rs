@@ -11,9 +11,7 @@ use crate::clients::AwsClients;
 use aws_sdk_dynamodb::{
     Client,
     error::BuildError,
-    types::{
-        AttributeValue, ConditionCheck, ConsumedCapacity, Delete, KeysAndAttributes, Put, ReturnConsumedCapacity, TransactWriteItem,
-    },
+    types::{AttributeValue, ConditionCheck, ConsumedCapacity, Delete, KeysAndAttributes, Put, ReturnConsumedCapacity, TransactWriteItem},
 };
 use errors::{refused, translate, translate_transaction};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -152,9 +150,7 @@ impl DynamoStore {
         let holds = match on {
             Condition::Always => true,
             Condition::Absent => self.read(key, Consistency::Strong).await?.is_none(),
-            Condition::Version(version) => {
-                self.read(key, Consistency::Strong).await?.is_some_and(|item| item.version == version)
-            }
+            Condition::Version(version) => self.read(key, Consistency::Strong).await?.is_some_and(|item| item.version == version),
         };
         if holds { Ok(()) } else { Err(StoreError::Conflict { key: Box::new(key.clone()) }) }
     }
@@ -303,11 +299,8 @@ impl Store for DynamoStore {
         // A batch read that names a key twice is refused.
         let keys: Vec<Key> = keys.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
         let chunks: Vec<Vec<Key>> = keys.chunks(KEYS_PER_READ).map(<[Key]>::to_vec).collect();
-        let found: Vec<Vec<Item>> = stream::iter(chunks)
-            .map(|chunk| self.read_chunk(chunk, consistency))
-            .buffer_unordered(READS_AT_A_TIME)
-            .try_collect()
-            .await?;
+        let found: Vec<Vec<Item>> =
+            stream::iter(chunks).map(|chunk| self.read_chunk(chunk, consistency)).buffer_unordered(READS_AT_A_TIME).try_collect().await?;
         Ok(found.into_iter().flatten().collect())
     }
 

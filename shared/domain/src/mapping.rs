@@ -10,7 +10,7 @@ use crate::{
     engagement::EventView,
     event::fold_name,
     field::{CoercionError, Currency, FieldName, FieldSource, FieldType, FieldValue, Keep},
-    problem::Problems,
+    problem::{Problems, short},
 };
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -77,8 +77,10 @@ pub trait CallContent {
     fn folded_name(&self) -> String;
     /// When it happened.
     fn at(&self) -> Timestamp;
-    /// `properties`, `traits` (also for [`Root::Group`]) or `context`, unless the object surely holds none of the `keys`.
-    fn object(&mut self, root: Root, keys: &KeySet) -> Option<&Map<String, Value>>;
+    /// Whether `properties`, `traits` (also for [`Root::Group`]) or `context` may hold one of the keys. Cheap, and never wrongly no.
+    fn may_hold(&self, root: Root, keys: &KeySet) -> bool;
+    /// The object itself.
+    fn object(&mut self, root: Root) -> &Map<String, Value>;
 }
 
 /// A call whose objects are parsed already.
@@ -111,12 +113,16 @@ impl CallContent for ParsedCall<'_> {
         self.at
     }
 
-    fn object(&mut self, root: Root, _keys: &KeySet) -> Option<&Map<String, Value>> {
-        Some(match root {
+    fn may_hold(&self, _root: Root, _keys: &KeySet) -> bool {
+        true
+    }
+
+    fn object(&mut self, root: Root) -> &Map<String, Value> {
+        match root {
             Root::Properties => self.properties,
             Root::Traits | Root::Group => self.traits,
             Root::Context => self.context,
-        })
+        }
     }
 }
 
@@ -133,19 +139,22 @@ impl CallContent for EventView<'_> {
         self.event().timestamp
     }
 
-    fn object(&mut self, root: Root, keys: &KeySet) -> Option<&Map<String, Value>> {
+    fn may_hold(&self, root: Root, keys: &KeySet) -> bool {
         let event = self.event();
         let raw = match root {
             Root::Properties => &event.properties,
             Root::Traits | Root::Group => &event.traits,
             Root::Context => &event.context,
         };
-        let mentioned = raw.as_ref().is_some_and(|raw| keys.may_occur_in(raw.as_str()));
-        mentioned.then(|| match root {
+        raw.as_ref().is_some_and(|raw| keys.may_occur_in(raw.as_str()))
+    }
+
+    fn object(&mut self, root: Root) -> &Map<String, Value> {
+        match root {
             Root::Properties => self.properties(),
             Root::Traits | Root::Group => self.traits(),
             Root::Context => self.context(),
-        })
+        }
     }
 }
 
@@ -214,7 +223,13 @@ impl AccountMapping {
     pub fn extract<C: CallContent>(&self, call: &mut C) -> Vec<Extracted> {
         let mut all: Vec<Extracted> = Vec::new();
         let mut name = None;
-        let mut absent = [false; Root::ALL.len()];
+        let group = call.kind() == CallKind::Group;
+        let held = Root::ALL.map(|root| {
+            (group || root != Root::Group) && self.keys.get(&root).is_some_and(|keys| !keys.is_empty() && call.may_hold(root, keys))
+        });
+        if !held.contains(&true) && self.events.iter().all(Option::is_none) {
+            return all;
+        }
         for (entry, event) in self.entries.iter().zip(&self.events) {
             let found = match event {
                 Some(event) => {
@@ -222,10 +237,10 @@ impl AccountMapping {
                     let hit = named && name.get_or_insert_with(|| call.folded_name()) == event;
                     hit.then(|| (None, Ok(Some(FieldValue::Date(call.at())))))
                 }
-                None => self.value(entry, call, &mut absent).map(|(path, result)| (Some(path.clone()), result)),
+                None => self.value(entry, call, held).map(|(path, result)| (Some(path.clone()), result)),
             };
             let Some((path, result)) = found else { continue };
-            let by_group = |path: &PropertyPath| call.kind() == CallKind::Group && matches!(path.root, Root::Traits | Root::Group);
+            let by_group = |path: &PropertyPath| group && matches!(path.root, Root::Traits | Root::Group);
             let usual = if path.as_ref().is_some_and(by_group) { FieldSource::Group } else { FieldSource::Form };
             let (keep, source) = (entry.policy.keep(), entry.source.unwrap_or(usual));
             if !all.iter().any(|known| known.field == entry.field && known.keep == keep && known.source == source && known.result.is_ok()) {
@@ -235,31 +250,38 @@ impl AccountMapping {
         all
     }
 
-    /// The value at the first of the entry's places that holds something. `absent` remembers the roots that hold nothing mapped.
+    /// The value at the first of the entry's places that holds something; only the roots that are `held` are looked at.
     fn value<'m, C: CallContent>(
         &'m self,
         entry: &'m FieldMapping,
         call: &mut C,
-        absent: &mut [bool; Root::ALL.len()],
+        held: [bool; Root::ALL.len()],
     ) -> Option<(&'m PropertyPath, Result<Option<FieldValue>, CoercionError>)> {
         for path in &entry.paths {
-            let absent = absent.get_mut(path.root as usize)?;
-            if *absent || (path.root == Root::Group && call.kind() != CallKind::Group) {
+            if held.get(path.root as usize) != Some(&true) {
                 continue;
             }
-            let Some(map) = self.keys.get(&path.root).and_then(|keys| call.object(path.root, keys)) else {
-                *absent = true;
-                continue;
-            };
+            let map = call.object(path.root);
             let Some((raw, beside)) = path.find(map) else { continue };
             if raw.is_object() && entry.paths.iter().any(|other| path.holds(other)) {
                 continue;
             }
-            let stated = || beside.get("currency").and_then(Value::as_str).and_then(Currency::parse);
-            let stated = if entry.kind == FieldType::Money { stated() } else { None };
-            return Some((path, entry.kind.coerce_stated(raw, self.currency, stated)));
+            return Some((path, self.coerce_beside(entry.kind, raw, beside)));
         }
         None
+    }
+
+    /// Reads a value; an amount of money is in the currency that a property `currency` beside it names.
+    fn coerce_beside(&self, kind: FieldType, raw: &Value, beside: &Map<String, Value>) -> Result<Option<FieldValue>, CoercionError> {
+        let code = beside.get("currency").and_then(Value::as_str).map(str::trim).filter(|code| !code.is_empty());
+        let stated = match code {
+            Some(code) if kind == FieldType::Money && !raw.is_null() => {
+                let expected = "an amount whose property `currency` is an ISO 4217 code such as `USD`";
+                Some(Currency::parse(code).ok_or_else(|| CoercionError::Form { expected, got: short(code) })?)
+            }
+            _ => None,
+        };
+        kind.coerce_stated(raw, self.currency, stated)
     }
 }
 

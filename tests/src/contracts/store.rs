@@ -228,11 +228,8 @@ pub async fn a_transaction_happens_not_at_all<S: Store>(store: &S) {
     let (old, new, wrong) = (key("none", "old"), key("none", "new"), key("none", "wrong"));
     store.write(put(&old, 1, Condition::Absent)).await.unwrap();
     store.write(put(&wrong, 2, Condition::Absent)).await.unwrap();
-    let writes = vec![
-        put(&new, 1, Condition::Absent),
-        Write::Delete(old.clone(), Condition::Always),
-        put(&wrong, 2, Condition::Version(1)),
-    ];
+    let writes =
+        vec![put(&new, 1, Condition::Absent), Write::Delete(old.clone(), Condition::Always), put(&wrong, 2, Condition::Version(1))];
     assert_conflict(store.transact(writes).await, &wrong);
     assert_eq!(read(store, &new).await, None);
     assert!(read(store, &old).await.is_some());

@@ -57,8 +57,7 @@ fn id(now: Timestamp) -> String {
 
 /// Adds messages.
 pub fn send(connection: &Connection, queue: &str, bodies: &[String], now: Timestamp) -> rusqlite::Result<()> {
-    let mut insert = connection
-        .prepare_cached("INSERT INTO message (queue, id, body, sent_at, visible_at) VALUES (?1, ?2, ?3, ?4, ?4)")?;
+    let mut insert = connection.prepare_cached("INSERT INTO message (queue, id, body, sent_at, visible_at) VALUES (?1, ?2, ?3, ?4, ?4)")?;
     for body in bodies {
         insert.execute(params![queue, id(now), body, now.millis()])?;
     }
@@ -84,8 +83,7 @@ pub fn receive(
     // Hidden and given up messages leave the selection, so each round sees others.
     while messages.len() < max {
         let limit = i64::try_from(max - messages.len()).unwrap_or(i64::MAX);
-        let found: Vec<Delivered> =
-            select.query_map(params![queue, now.millis(), limit], delivered)?.collect::<rusqlite::Result<_>>()?;
+        let found: Vec<Delivered> = select.query_map(params![queue, now.millis(), limit], delivered)?.collect::<rusqlite::Result<_>>()?;
         if found.is_empty() {
             break;
         }
@@ -138,9 +136,11 @@ pub fn delete(connection: &Connection, receipts: &[Receipt]) -> rusqlite::Result
 
 /// Sets when a message becomes visible, unless it was received again since.
 pub fn defer(connection: &Connection, receipt: Receipt, until: Timestamp) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("UPDATE message SET visible_at = ?3, held = 0 WHERE seq = ?1 AND receives = ?2")?
-        .execute(params![receipt.seq, receipt.receives, until.millis()])?;
+    connection.prepare_cached("UPDATE message SET visible_at = ?3, held = 0 WHERE seq = ?1 AND receives = ?2")?.execute(params![
+        receipt.seq,
+        receipt.receives,
+        until.millis()
+    ])?;
     Ok(())
 }
 
@@ -164,9 +164,8 @@ pub fn park(connection: &Connection, park: &Park, now: Timestamp) -> rusqlite::R
 
 /// The latest messages of a dead queue.
 pub fn dead(connection: &Connection, queue: &str, limit: usize) -> rusqlite::Result<Vec<DeadMessage>> {
-    let mut select = connection.prepare_cached(
-        "SELECT id, body, reason, stage, receives, died_at FROM dead WHERE queue = ?1 ORDER BY seq DESC LIMIT ?2",
-    )?;
+    let mut select = connection
+        .prepare_cached("SELECT id, body, reason, stage, receives, died_at FROM dead WHERE queue = ?1 ORDER BY seq DESC LIMIT ?2")?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = select.query_map(params![queue, limit], |row| {
         Ok(DeadMessage {

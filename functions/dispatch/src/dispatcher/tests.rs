@@ -716,12 +716,13 @@ async fn secrets_that_can_not_be_opened_are_recorded_and_tried_again() {
 #[tokio::test]
 async fn nothing_stored_holds_a_secret() {
     let world = given().with_destinations().await;
-    world.trigger("trg_1", json!({"destinations": ["hook", "team"]})).await;
     let secret = world.secret.lock().unwrap().clone();
-    for _ in 0..2 {
-        world.transport.answer(Ok(Answer { status: 500, retry_after: None, excerpt: format!("{secret} https://hooks.example.com/in/token-9f3c") }));
+    for (destination, url) in [("hook", "https://hooks.example.com/in/token-9f3c"), ("team", "https://slack.example.com/services/T0/B0/xyz")] {
+        world.trigger(&format!("trg_{destination}"), json!({"destinations": [destination]})).await;
+        world.transport.answer(Ok(Answer { status: 500, retry_after: None, excerpt: format!("you: {} {url}", if destination == "hook" { &secret } else { "" }) }));
     }
     world.moved("a", now_target(1)).await;
+    assert!(world.log().await.iter().all(|delivery| delivery.attempts[0].response.starts_with("you: …")));
     for item in world.store.inner.dump() {
         let Body::Text(text) = item.body else { continue };
         assert!(!text.contains(&secret) && !text.contains("token-9f3c") && !text.contains("services/T0"), "{text}");

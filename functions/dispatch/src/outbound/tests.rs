@@ -91,9 +91,9 @@ async fn a_name_that_answers_with_private_addresses_is_refused() {
 #[tokio::test]
 async fn a_name_that_changes_its_answer_after_the_check_gains_nothing() {
     let (listener, port) = listener().await;
-    // The first look-up names an address that nobody answers at, every later one the local listener. Only one look-up is ever made, and
+    // The first look-up names an address that nobody listens at, every later one the local listener. Only one look-up is ever made, and
     // the connection goes where it pointed.
-    let resolver = Arc::new(FakeResolver::new(&[&["192.0.2.1"], &["127.0.0.1"]]));
+    let resolver = Arc::new(FakeResolver::new(&[&["127.0.0.2"], &["127.0.0.1"]]));
     struct Shared(Arc<FakeResolver>);
     impl Resolver for Shared {
         async fn resolve(&self, host: &str) -> Vec<IpAddr> {
@@ -101,9 +101,8 @@ async fn a_name_that_changes_its_answer_after_the_check_gains_nothing() {
         }
     }
     let transport = HyperTransport::with(Shared(Arc::clone(&resolver)), RootCertStore::empty(), true).unwrap();
-    let short = Outgoing { timeout: Duration::from_millis(300), ..request(&format!("http://hooks.example.com:{port}/")) };
-    let failed = transport.post(short).await;
-    assert!(matches!(failed, Err(TransportError::Timeout { .. } | TransportError::Connect { .. })), "{failed:?}");
+    let failed = transport.post(request(&format!("http://hooks.example.com:{port}/"))).await;
+    assert!(matches!(failed, Err(TransportError::Connect { .. })), "{failed:?}");
     assert!(timeout(Duration::ZERO, listener.accept()).await.is_err());
     assert_eq!(resolver.0.lock().unwrap().len(), 1, "exactly one look-up");
 }

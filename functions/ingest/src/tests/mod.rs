@@ -2,6 +2,7 @@
 
 mod files;
 mod packing;
+mod secrecy;
 
 use super::*;
 use base64::Engine;

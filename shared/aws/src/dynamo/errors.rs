@@ -98,8 +98,12 @@ mod tests {
 
     #[test]
     fn codes_become_what_the_caller_should_do() {
-        assert!(matches!(put_error("ConditionalCheckFailedException", 400), StoreError::Conflict { key } if key.pk == "p" && key.sk == "s"));
-        for code in ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded", "TransactionConflictException"] {
+        assert!(
+            matches!(put_error("ConditionalCheckFailedException", 400), StoreError::Conflict { key } if key.pk == "p" && key.sk == "s")
+        );
+        for code in
+            ["ProvisionedThroughputExceededException", "ThrottlingException", "RequestLimitExceeded", "TransactionConflictException"]
+        {
             assert!(matches!(put_error(code, 400), StoreError::Busy { .. }), "{code}");
         }
         for code in ["ResourceNotFoundException", "AccessDeniedException", "ValidationException"] {

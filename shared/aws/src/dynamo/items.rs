@@ -9,10 +9,7 @@ type Attributes = HashMap<String, AttributeValue>;
 
 /// The attributes that name an item.
 pub fn key_attributes(key: &Key) -> Attributes {
-    HashMap::from([
-        ("pk".to_owned(), AttributeValue::S(key.pk.clone())),
-        ("sk".to_owned(), AttributeValue::S(key.sk.clone())),
-    ])
+    HashMap::from([("pk".to_owned(), AttributeValue::S(key.pk.clone())), ("sk".to_owned(), AttributeValue::S(key.sk.clone()))])
 }
 
 /// All attributes of an item.

@@ -106,6 +106,11 @@ impl KeySet {
         set
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
     /// Whether the text of a JSON object may hold one of the keys. Never wrongly says no.
     pub fn may_occur_in(&self, json: &str) -> bool {
         if self.keys.is_empty() {

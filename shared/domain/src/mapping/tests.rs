@@ -101,6 +101,9 @@ fn a_currency_beside_an_amount_is_the_amounts() {
     assert_eq!(track(json!({"revenue": "50M", "currency": "eur"})), [refused]);
     assert_eq!(track(json!({"revenue": "$50M", "currency": "EUR"})), ["revenue = 50000000 (form)"]);
     assert_eq!(track(json!({"revenue": 50_000_000, "currency": "USD"})), ["revenue = 50000000 (form)"]);
+    assert_eq!(track(json!({"revenue": null, "currency": "??"})), ["revenue cleared (form)"]);
+    let unknown = "revenue must be an amount whose property `currency` is an ISO 4217 code such as `USD`, got `coins`";
+    assert_eq!(track(json!({"revenue": 50_000_000, "currency": "coins"})), [unknown]);
 }
 
 #[test]

@@ -2,14 +2,14 @@
 
 use super::{
     CallError, Invalid, MAX_ID_BYTES, MAX_NAME_BYTES, MESSAGE_ID_CHARS,
-    scalar::{Scalar, Walked, named},
+    object::{Context, Payload},
+    scalar::{Scalar, named},
     shape, short,
 };
 use crate::mail::WebDomain;
 use crate::{AccountId, CallKind, Event, IdError, JsonObject, MessageId, NamedAccount, NamedBy, Timestamp};
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use std::{fmt, net::IpAddr};
 
 /// What the request itself says, whatever its body claims.
 #[derive(Debug, Clone, Copy)]
@@ -25,25 +25,25 @@ pub struct Origin<'a> {
 /// A call whose fields were found and not yet judged. Of a key that comes twice the last one counts.
 #[derive(Debug, Default)]
 pub struct Call<'a> {
-    kind: Scalar<'a>,
-    message_id: Scalar<'a>,
-    user_id: Scalar<'a>,
-    anonymous_id: Scalar<'a>,
-    previous_id: Scalar<'a>,
-    group_id: Scalar<'a>,
-    event: Scalar<'a>,
-    name: Scalar<'a>,
-    category: Scalar<'a>,
-    account_id: Scalar<'a>,
-    domain: Scalar<'a>,
-    timestamp: Scalar<'a>,
-    original_timestamp: Scalar<'a>,
-    sent_at: Scalar<'a>,
-    write_key: Scalar<'a>,
-    properties: Option<&'a RawValue>,
-    traits: Option<&'a RawValue>,
-    context: Option<&'a RawValue>,
-    batch_sent_at: Option<Timestamp>,
+    pub(super) kind: Scalar<'a>,
+    pub(super) message_id: Scalar<'a>,
+    pub(super) user_id: Scalar<'a>,
+    pub(super) anonymous_id: Scalar<'a>,
+    pub(super) previous_id: Scalar<'a>,
+    pub(super) group_id: Scalar<'a>,
+    pub(super) event: Scalar<'a>,
+    pub(super) name: Scalar<'a>,
+    pub(super) category: Scalar<'a>,
+    pub(super) account_id: Scalar<'a>,
+    pub(super) domain: Scalar<'a>,
+    pub(super) timestamp: Scalar<'a>,
+    pub(super) original_timestamp: Scalar<'a>,
+    pub(super) sent_at: Scalar<'a>,
+    pub(super) write_key: Scalar<'a>,
+    pub(super) properties: Option<&'a RawValue>,
+    pub(super) traits: Option<&'a RawValue>,
+    pub(super) context: Option<&'a RawValue>,
+    pub(super) batch_sent_at: Option<Timestamp>,
 }
 
 impl<'a> Call<'a> {
@@ -118,7 +118,7 @@ impl<'a> Call<'a> {
             user_agent,
             properties: self.with_category(kind, properties)?,
             traits: traits.kept(),
-            context: context.raw.and_then(kept),
+            context: context.kept(),
         })
     }
 
@@ -265,219 +265,5 @@ fn account(value: &Scalar<'_>, pointer: &'static str, by: NamedBy) -> Result<Opt
     match AccountId::new(text) {
         Ok(id) => Ok(Some(NamedAccount { id, by })),
         Err(error) => Err(Invalid::new(pointer, error.to_string())),
-    }
-}
-
-/// `properties` or `traits`: what is read of them, and the text.
-#[derive(Debug, Default)]
-struct Payload<'a> {
-    raw: Option<&'a RawValue>,
-    account_pointer: &'static str,
-    account_id: Scalar<'a>,
-    has_category: bool,
-}
-
-impl<'a> Payload<'a> {
-    fn read(raw: Option<&'a RawValue>, pointer: &'static str, account_pointer: &'static str) -> Result<Self, Invalid> {
-        let read: Option<Self> = object(raw, pointer)?;
-        Ok(Self { raw, account_pointer, ..read.unwrap_or_default() })
-    }
-
-    fn kept(&self) -> Option<JsonObject> {
-        self.raw.and_then(kept)
-    }
-}
-
-/// `context`: what is read of it, and the text.
-#[derive(Debug, Default)]
-struct Context<'a> {
-    raw: Option<&'a RawValue>,
-    direct: bool,
-    ip: Scalar<'a>,
-    user_agent: Scalar<'a>,
-    group_id: Scalar<'a>,
-}
-
-impl<'a> Context<'a> {
-    fn read(raw: Option<&'a RawValue>) -> Result<Self, Invalid> {
-        let read: Option<Self> = object(raw, "/context")?;
-        Ok(Self { raw, ..read.unwrap_or_default() })
-    }
-
-    fn ip(&self) -> Result<Option<String>, Invalid> {
-        let Some(text) = self.ip.text("/context/ip")? else { return Ok(None) };
-        match text.parse::<IpAddr>() {
-            Ok(ip) => Ok(Some(ip.to_canonical().to_string())),
-            Err(_) => Err(Invalid::new("/context/ip", "context.ip must be an IPv4 or IPv6 address when context.direct is true")),
-        }
-    }
-}
-
-/// Reads a field that must be an object when it is there.
-fn object<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, pointer: &'static str) -> Result<Option<T>, Invalid> {
-    match raw.map(RawValue::get) {
-        None | Some("null") => Ok(None),
-        Some(text) if text.starts_with('{') => serde_json::from_str(text)
-            .map(Some)
-            .map_err(|error| Invalid::new(pointer, format!("{} can't be read: {error}", named(pointer)))),
-        Some(text) => Err(Invalid::new(pointer, format!("{} must be an object, got {}", named(pointer), shape(text)))),
-    }
-}
-
-/// The text of an object that holds anything.
-fn kept(raw: &RawValue) -> Option<JsonObject> {
-    let inside = raw.get().strip_prefix('{')?.strip_suffix('}')?;
-    if inside.trim_ascii().is_empty() { None } else { Some(JsonObject::from_raw(raw.to_owned())) }
-}
-
-#[derive(serde::Deserialize)]
-#[serde(field_identifier, rename_all = "camelCase")]
-enum CallField {
-    Type,
-    MessageId,
-    UserId,
-    AnonymousId,
-    PreviousId,
-    GroupId,
-    Event,
-    Name,
-    Category,
-    #[serde(rename = "account_id")]
-    AccountId,
-    Domain,
-    Timestamp,
-    OriginalTimestamp,
-    SentAt,
-    WriteKey,
-    Properties,
-    Traits,
-    Context,
-    #[serde(other)]
-    Other,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Call<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl<'de> Visitor<'de> for Read {
-            type Value = Call<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut call = Call::default();
-                while let Some(field) = map.next_key()? {
-                    let scalar = match field {
-                        CallField::Type => &mut call.kind,
-                        CallField::MessageId => &mut call.message_id,
-                        CallField::UserId => &mut call.user_id,
-                        CallField::AnonymousId => &mut call.anonymous_id,
-                        CallField::PreviousId => &mut call.previous_id,
-                        CallField::GroupId => &mut call.group_id,
-                        CallField::Event => &mut call.event,
-                        CallField::Name => &mut call.name,
-                        CallField::Category => &mut call.category,
-                        CallField::AccountId => &mut call.account_id,
-                        CallField::Domain => &mut call.domain,
-                        CallField::Timestamp => &mut call.timestamp,
-                        CallField::OriginalTimestamp => &mut call.original_timestamp,
-                        CallField::SentAt => &mut call.sent_at,
-                        CallField::WriteKey => &mut call.write_key,
-                        CallField::Properties => {
-                            call.properties = Some(map.next_value()?);
-                            continue;
-                        }
-                        CallField::Traits => {
-                            call.traits = Some(map.next_value()?);
-                            continue;
-                        }
-                        CallField::Context => {
-                            call.context = Some(map.next_value()?);
-                            continue;
-                        }
-                        CallField::Other => {
-                            map.next_value::<IgnoredAny>()?;
-                            continue;
-                        }
-                    };
-                    *scalar = map.next_value()?;
-                }
-                Ok(call)
-            }
-        }
-        deserializer.deserialize_map(Read)
-    }
-}
-
-#[derive(serde::Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum PayloadField {
-    AccountId,
-    Category,
-    #[serde(other)]
-    Other,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Payload<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl<'de> Visitor<'de> for Read {
-            type Value = Payload<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut read = Payload::default();
-                while let Some(field) = map.next_key()? {
-                    match field {
-                        PayloadField::AccountId => read.account_id = map.next_value()?,
-                        PayloadField::Category => {
-                            read.has_category = true;
-                            map.next_value_seed(Walked::INSIDE)?;
-                        }
-                        PayloadField::Other => map.next_value_seed(Walked::INSIDE)?,
-                    }
-                }
-                Ok(read)
-            }
-        }
-        deserializer.deserialize_map(Read)
-    }
-}
-
-#[derive(serde::Deserialize)]
-#[serde(field_identifier, rename_all = "camelCase")]
-enum ContextField {
-    Direct,
-    Ip,
-    UserAgent,
-    GroupId,
-    #[serde(other)]
-    Other,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Context<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl<'de> Visitor<'de> for Read {
-            type Value = Context<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut read = Context::default();
-                while let Some(field) = map.next_key()? {
-                    match field {
-                        ContextField::Direct => read.direct = map.next_value::<Scalar<'_>>()? == Scalar::Bool(true),
-                        ContextField::Ip => read.ip = map.next_value()?,
-                        ContextField::UserAgent => read.user_agent = map.next_value()?,
-                        ContextField::GroupId => read.group_id = map.next_value()?,
-                        ContextField::Other => map.next_value_seed(Walked::INSIDE)?,
-                    }
-                }
-                Ok(read)
-            }
-        }
-        deserializer.deserialize_map(Read)
     }
 }

@@ -17,7 +17,9 @@
 
 mod batch;
 mod call;
+mod fields;
 mod mend;
+mod object;
 mod scalar;
 
 pub use batch::Batch;
