@@ -218,7 +218,7 @@ impl Parts {
 
     fn dispatcher(&self) -> anyhow::Result<impl Stage + use<>> {
         let transport = dispatch::HyperTransport::new(self.options.allow_private_destinations)?;
-        let directory = dispatch::RecordDirectory::new(self.store.clone(), dispatch::LevelNames::default());
+        let directory = dispatch::ModelDirectory::new(self.store.clone(), self.options.clock.clone());
         let settings = dispatch::Settings::new(self.base_url.parse()?);
         Ok(dispatch::Dispatcher::new(self.store.clone(), self.options.clock.clone(), self.secrets(), transport, directory, settings))
     }

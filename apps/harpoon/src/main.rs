@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use harpoon::serve::{self, Place};
+use std::process::ExitCode;
 
 /// Account-based marketing: tracking calls in, scored accounts and notifications out.
 #[derive(Debug, Parser)]
@@ -23,8 +24,17 @@ enum Command {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("harpoon: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
     serve::init_tracing(&arguments.log)?;
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(arguments.place).await,

@@ -37,7 +37,8 @@ pub struct Place {
 /// Logs for a person on the standard error, as `filter` says.
 pub fn init_tracing(filter: &str) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(filter)?;
-    let logs = tracing_subscriber::fmt().compact().with_target(false).with_writer(std::io::stderr).with_env_filter(filter);
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let logs = tracing_subscriber::fmt().compact().with_target(false).with_ansi(colours).with_writer(std::io::stderr).with_env_filter(filter);
     // It fails only where logs are set up already.
     let _ = logs.try_init();
     Ok(())

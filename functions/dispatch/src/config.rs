@@ -4,19 +4,36 @@ use thiserror::Error;
 use url::Url;
 
 /// The settings of a running dispatch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Config {
-    /// `HARPOON_PUBLIC_URL`: where people reach this deployment; links in notifications begin with it. Default `http://127.0.0.1:8787`.
+    /// `HARPOON_PUBLIC_URL`: where people reach this deployment; links in notifications begin with it.
     pub public_url: Url,
     /// `HARPOON_ALLOW_PRIVATE_DESTINATIONS=1`: notifications may go to private addresses and over plain HTTP, for tests and local use.
     pub allow_private_destinations: bool,
-    /// `HARPOON_TABLE_PREFIX`: what the tables' names begin with. Default `harpoon`.
+    /// `HARPOON_TABLE_PREFIX`: what the tables' names begin with.
     pub table_prefix: String,
+    /// `HARPOON_DISPATCH_QUEUE_URL`: dispatch's own queue, for split messages.
+    pub dispatch_queue_url: String,
+    /// `HARPOON_DISPATCH_DEAD_QUEUE_URL`: where what can never succeed is parked.
+    pub dead_queue_url: String,
+    /// `HARPOON_MAX_RECEIVES`: after how many receives the queue itself gives a message up, as its redrive policy says.
+    pub max_receives: u32,
+    /// `HARPOON_SECRETS_KEY`: the key that seals destination secrets, 64 hexadecimal digits.
+    pub secrets_key: [u8; 32],
 }
 
-/// A variable of the environment does not hold what it should.
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Config")
+            .field("public_url", &self.public_url.as_str())
+            .field("table_prefix", &self.table_prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A variable of the environment is missing or does not hold what it should. The message never repeats the value.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
-#[error("the variable {name} must be {expected}")]
+#[error("the environment variable `{name}` must be {expected}")]
 pub struct ConfigError {
     /// The variable.
     pub name: &'static str,
@@ -33,22 +50,38 @@ impl Config {
 
     /// Reads the variables through `variable`; an empty one counts as absent.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigError> {
-        const PUBLIC_URL: &str = "HARPOON_PUBLIC_URL";
+        let given = |name| variable(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let required = |name, expected| given(name).ok_or(ConfigError { name, expected });
+        let wrong = |name, expected| ConfigError { name, expected };
+
+        const PUBLIC_URL: (&str, &str) =
+            ("HARPOON_PUBLIC_URL", "an `http` or `https` URL of at most 500 characters such as `https://harpoon.example.com`");
+        let text = required(PUBLIC_URL.0, PUBLIC_URL.1)?;
+        let public_url =
+            Url::parse(&text).ok().filter(|url| text.len() <= 500 && matches!(url.scheme(), "http" | "https") && url.has_host());
+
         const ALLOW_PRIVATE: &str = "HARPOON_ALLOW_PRIVATE_DESTINATIONS";
-        let variable = |name| variable(name).filter(|value| !value.trim().is_empty());
-        let public_url = variable(PUBLIC_URL).unwrap_or_else(|| "http://127.0.0.1:8787".to_owned());
-        let wrong = ConfigError { name: PUBLIC_URL, expected: "an `http` or `https` URL of at most 500 characters such as `https://harpoon.example.com`" };
-        let public_url = match Url::parse(public_url.trim()) {
-            Ok(url) if public_url.len() <= 500 && matches!(url.scheme(), "http" | "https") && url.has_host() => url,
-            _ => return Err(wrong),
-        };
-        let allow_private_destinations = match variable(ALLOW_PRIVATE).as_deref() {
+        let allow_private_destinations = match given(ALLOW_PRIVATE).as_deref() {
             None | Some("0") => false,
             Some("1") => true,
-            Some(_) => return Err(ConfigError { name: ALLOW_PRIVATE, expected: "`1` or `0`" }),
+            Some(_) => return Err(wrong(ALLOW_PRIVATE, "`1` or `0`")),
         };
-        let table_prefix = variable("HARPOON_TABLE_PREFIX").unwrap_or_else(|| "harpoon".to_owned());
-        Ok(Self { public_url, allow_private_destinations, table_prefix })
+
+        const KEY: (&str, &str) = ("HARPOON_SECRETS_KEY", "64 hexadecimal digits");
+        let mut secrets_key = [0_u8; 32];
+        hex::decode_to_slice(required(KEY.0, KEY.1)?, &mut secrets_key).map_err(|_| wrong(KEY.0, KEY.1))?;
+
+        const MAX_RECEIVES: (&str, &str) = ("HARPOON_MAX_RECEIVES", "the queue's maxReceiveCount, a whole number");
+        let max_receives = required(MAX_RECEIVES.0, MAX_RECEIVES.1)?.parse().map_err(|_| wrong(MAX_RECEIVES.0, MAX_RECEIVES.1))?;
+        Ok(Self {
+            public_url: public_url.ok_or(wrong(PUBLIC_URL.0, PUBLIC_URL.1))?,
+            allow_private_destinations,
+            table_prefix: required("HARPOON_TABLE_PREFIX", "what the tables' names begin with")?,
+            dispatch_queue_url: required("HARPOON_DISPATCH_QUEUE_URL", "the dispatch queue's URL")?,
+            dead_queue_url: required("HARPOON_DISPATCH_DEAD_QUEUE_URL", "the URL of the dispatch queue's dead queue")?,
+            max_receives,
+            secrets_key,
+        })
     }
 }
 
@@ -56,18 +89,44 @@ impl Config {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_empty_environment_gives_the_local_defaults() {
-        let config = Config::read(|_| None).unwrap();
-        assert_eq!((config.public_url.as_str(), config.allow_private_destinations), ("http://127.0.0.1:8787/", false));
-        assert_eq!(Config::read(|_| Some(String::new())).unwrap(), config);
+    fn read(change: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let key = "ab".repeat(32);
+        let base = [
+            ("HARPOON_PUBLIC_URL", "https://harpoon.example.com"),
+            ("HARPOON_TABLE_PREFIX", "harpoon-"),
+            ("HARPOON_DISPATCH_QUEUE_URL", "https://queue.example.com/dispatch"),
+            ("HARPOON_DISPATCH_DEAD_QUEUE_URL", "https://queue.example.com/dispatch-dead"),
+            ("HARPOON_MAX_RECEIVES", "5"),
+            ("HARPOON_SECRETS_KEY", &key),
+        ];
+        let find = |list: &[(&str, &str)], name: &str| list.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        Config::read(|name| find(change, name).or_else(|| find(&base, name)))
     }
 
     #[test]
-    fn a_wrong_variable_is_named() {
-        let error = Config::read(|name| (name == "HARPOON_PUBLIC_URL").then(|| "harpoon.example.com".to_owned()));
-        assert!(error.unwrap_err().to_string().starts_with("the variable HARPOON_PUBLIC_URL must be"));
-        let error = Config::read(|name| (name == "HARPOON_ALLOW_PRIVATE_DESTINATIONS").then(|| "yes".to_owned()));
-        assert_eq!(error.unwrap_err().to_string(), "the variable HARPOON_ALLOW_PRIVATE_DESTINATIONS must be `1` or `0`");
+    fn private_destinations_are_refused_unless_asked_for() {
+        let config = read(&[]).unwrap();
+        assert!(!config.allow_private_destinations);
+        assert_eq!((config.max_receives, config.secrets_key), (5, [0xab; 32]));
+        assert!(read(&[("HARPOON_ALLOW_PRIVATE_DESTINATIONS", "1")]).unwrap().allow_private_destinations);
+        assert!(!format!("{config:?}").contains("171"));
+    }
+
+    #[test]
+    fn a_missing_or_wrong_variable_is_named_and_not_repeated() {
+        for (name, wrong) in [
+            ("HARPOON_PUBLIC_URL", "harpoon.example.com"),
+            ("HARPOON_PUBLIC_URL", "file:///etc"),
+            ("HARPOON_ALLOW_PRIVATE_DESTINATIONS", "yes"),
+            ("HARPOON_SECRETS_KEY", "secret"),
+            ("HARPOON_MAX_RECEIVES", "many"),
+            ("HARPOON_TABLE_PREFIX", " "),
+            ("HARPOON_DISPATCH_QUEUE_URL", ""),
+            ("HARPOON_DISPATCH_DEAD_QUEUE_URL", ""),
+        ] {
+            let error = read(&[(name, wrong)]).unwrap_err();
+            assert_eq!(error.name, name);
+            assert!(wrong.trim().is_empty() || !error.to_string().contains(&format!("`{wrong}`")));
+        }
     }
 }

@@ -7,10 +7,11 @@ mod tests;
 
 use crate::{
     config::Config,
-    notice::{Directory, Snapshot, link},
+    directory::Directory,
+    notice::{Snapshot, link},
     transport::Transport,
 };
-use domain::{Timestamp, WorkspaceId, transition::Changed};
+use domain::{Home, Timestamp, WorkspaceId};
 use futures::{StreamExt, stream};
 use pipeline::{
     AccountChanged, Change, Clock, Outcome, Received, Secrets, Stage, StageError, Store,
@@ -100,7 +101,7 @@ where
             for trigger in triggers.iter().filter(|trigger| trigger.fires_on(transition)) {
                 let snapshot = match &snapshot {
                     Some(snapshot) => snapshot,
-                    None => snapshot.insert(self.snapshot(workspace, change).await?),
+                    None => snapshot.insert(Snapshot::read(&self.store, workspace, &change.home).await?),
                 };
                 if snapshot.admits(trigger) {
                     self.fire(workspace, trigger, transition, snapshot, deadline).await?;
@@ -110,20 +111,8 @@ where
         Ok(())
     }
 
-    async fn snapshot(&self, workspace: &WorkspaceId, change: &Change) -> Result<Snapshot, StageError> {
-        let named: Vec<_> = change
-            .transitions
-            .iter()
-            .filter_map(|transition| match &transition.change {
-                Changed::LeadLevel { lead, .. } => Some(*lead),
-                _ => None,
-            })
-            .collect();
-        Ok(Snapshot::read(&self.store, &self.directory, workspace, &change.home, &named).await?)
-    }
-
-    fn link(&self, change: &Snapshot) -> String {
-        link(&self.settings.public_url, &change.home)
+    fn link(&self, home: &Home) -> String {
+        link(&self.settings.public_url, home)
     }
 
     async fn transitions(&self, workspace: WorkspaceId, changes: Vec<Change>, again: bool, deadline: Timestamp) -> Outcome<AccountChanged> {
@@ -157,7 +146,11 @@ where
 
 /// What becomes of a message whose parts fared differently: what is done is left out, what failed comes again, and what failed before
 /// comes again alone, so that one bad part holds up no other.
-fn outcome<P>(results: Vec<(P, Result<(), StageError>)>, again: bool, message: impl Fn(Vec<P>) -> AccountChanged) -> Outcome<AccountChanged> {
+fn outcome<P>(
+    results: Vec<(P, Result<(), StageError>)>,
+    again: bool,
+    message: impl Fn(Vec<P>) -> AccountChanged,
+) -> Outcome<AccountChanged> {
     let count = results.len();
     let (mut failed, mut reject, mut error) = (Vec::new(), Vec::new(), None);
     for (part, result) in results {
@@ -176,11 +169,22 @@ fn outcome<P>(results: Vec<(P, Result<(), StageError>)>, again: bool, message: i
         (Some(error), None) if failed.len() == count && (count == 1 || !again) => Outcome::Failed(error),
         (error, last) => {
             if let Some(error) = error {
-                tracing::warn!(stage = "dispatch", error = &error as &dyn std::error::Error, parts = failed.len(), "parts of a message are to be retried");
+                tracing::warn!(
+                    stage = "dispatch",
+                    error = &error as &dyn std::error::Error,
+                    parts = failed.len(),
+                    "parts of a message are to be retried"
+                );
             }
             reject.extend(last);
             let alone = failed.len() == count;
-            let retry = if alone { failed.into_iter().map(|part| message(vec![part])).collect() } else if failed.is_empty() { Vec::new() } else { vec![message(failed)] };
+            let retry = if alone {
+                failed.into_iter().map(|part| message(vec![part])).collect()
+            } else if failed.is_empty() {
+                Vec::new()
+            } else {
+                vec![message(failed)]
+            };
             Outcome::Split { retry, reject: reject.into_iter().map(|(part, reason)| (message(vec![part]), reason)).collect() }
         }
     }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
+pub mod directory;
 mod dispatcher;
 pub mod notice;
 pub mod outbound;
@@ -12,8 +13,8 @@ pub mod transport;
 pub mod webhook;
 
 pub use config::{Config, ConfigError};
+pub use directory::{Directory, LevelName, LevelNames, ModelDirectory, Person, Play};
 pub use dispatcher::{Dispatcher, Settings};
-pub use notice::{Directory, LevelName, LevelNames, Person, Play, RecordDirectory};
 pub use outbound::{HyperTransport, Resolver, SystemResolver};
 pub use transport::{Answer, FakeTransport, Outgoing, Transport, TransportError};
 

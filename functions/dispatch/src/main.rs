@@ -1,13 +1,19 @@
-//! The `dispatch` function of a deployment: tracing, configuration, adapters, serve.
-//!
-//! The queue and table adapters come from the crate `aws`; until it offers them this binary checks its configuration and its TLS setup,
-//! and ends.
+//! The dispatch function: wiring only.
 
-use dispatch::{Config, HyperTransport, Settings};
+use aws::AwsClients;
+use dispatch::{Config, Dispatcher, HyperTransport, ModelDirectory, Settings};
+use pipeline::{SystemClock, secrets::FileKeySecrets};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+#[tokio::main]
+async fn main() -> Result<(), aws::LambdaError> {
+    aws::init_tracing();
     let config = Config::from_env()?;
-    let _transport = HyperTransport::new(config.allow_private_destinations)?;
-    let _settings = Settings::from(&config);
-    Ok(())
+    let clients = AwsClients::from_env().await;
+    let store = clients.store(&config.table_prefix);
+    let secrets = FileKeySecrets::new(&config.secrets_key);
+    let transport = HyperTransport::new(config.allow_private_destinations)?;
+    let directory = ModelDirectory::new(store.clone(), SystemClock);
+    let dispatcher = Dispatcher::new(store, SystemClock, secrets, transport, directory, Settings::from(&config));
+    let dead = clients.dead_queue(&config.dead_queue_url, config.max_receives);
+    aws::serve_queue(dispatcher, clients.queue(&config.dispatch_queue_url), dead).await
 }

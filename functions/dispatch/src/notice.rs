@@ -1,146 +1,22 @@
 //! What a notification says, before it is put into the form of a destination.
 
+use crate::directory::{Directory, LevelNames, Person, Play};
 use domain::{
     Home, IdentityId, Timestamp, WorkspaceId,
     transition::{Changed, Transition},
     trigger::{Direction, FilterFacts, LevelOf, Trigger, When},
 };
 use pipeline::{
-    Consistency, Store, StoreError,
-    records::{self, IdentityMapping, ScoreRecord, Standing},
+    Consistency, Key, Store, StoreError,
+    records::{self, ScoreRecord, Standing},
 };
 use serde_json::Value;
-use std::{future::Future, sync::Arc};
 use url::Url;
 
 /// How many leads a notification names.
 pub const LEADS: usize = 3;
 /// How many reasons it gives.
 pub const REASONS: usize = 3;
-
-/// What a level is called and what is done about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LevelName {
-    /// The level's id.
-    pub id: String,
-    /// What people call it.
-    pub name: String,
-    /// What sales and marketing do with accounts at this level.
-    pub play: Option<Play>,
-}
-
-/// What sales and marketing do with accounts at a level.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Play {
-    /// Targeting.
-    pub targeting: String,
-    /// Sales motion.
-    pub sales_motion: String,
-    /// Success metric.
-    pub success_metric: String,
-}
-
-/// The names of a workspace's levels, each kind in any order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LevelNames {
-    /// Account levels.
-    pub account: Vec<LevelName>,
-    /// Account engagement levels.
-    pub engagement: Vec<LevelName>,
-    /// Lead levels.
-    pub lead: Vec<LevelName>,
-}
-
-impl LevelNames {
-    fn find(&self, of: LevelOf, id: &str) -> Option<&LevelName> {
-        let levels = match of {
-            LevelOf::Account => &self.account,
-            LevelOf::Engagement => &self.engagement,
-            LevelOf::Lead => &self.lead,
-        };
-        levels.iter().find(|level| level.id == id)
-    }
-
-    /// A level's name; one that is not known any more is named by its id, `very_hot` as `Very hot`.
-    pub fn name(&self, of: LevelOf, id: &str) -> String {
-        match self.find(of, id) {
-            Some(level) => level.name.clone(),
-            None => {
-                let words = id.replace(['_', '-'], " ");
-                let mut chars = words.chars();
-                chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
-            }
-        }
-    }
-
-    /// What is done with accounts at a level.
-    pub fn play(&self, of: LevelOf, id: &str) -> Option<&Play> {
-        self.find(of, id).and_then(|level| level.play.as_ref())
-    }
-}
-
-/// A lead as a notification names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Person {
-    /// Which lead.
-    pub lead: IdentityId,
-    /// A name, an e-mail address, or the id that the client gave.
-    pub name: String,
-    /// What the lead did, in words, best first. May be empty.
-    pub did: Vec<String>,
-}
-
-/// What notifications need to know beside the records of the account: the names of levels and leads.
-pub trait Directory: Send + Sync + 'static {
-    /// The workspace's levels.
-    fn levels(&self, workspace: &WorkspaceId) -> impl Future<Output = Result<Arc<LevelNames>, StoreError>> + Send;
-
-    /// Who these leads of a home are, in their order. One that is not found is left out.
-    fn people(&self, workspace: &WorkspaceId, home: &Home, leads: &[IdentityId]) -> impl Future<Output = Result<Vec<Person>, StoreError>> + Send;
-}
-
-impl<D: Directory> Directory for Arc<D> {
-    fn levels(&self, workspace: &WorkspaceId) -> impl Future<Output = Result<Arc<LevelNames>, StoreError>> + Send {
-        (**self).levels(workspace)
-    }
-
-    fn people(&self, workspace: &WorkspaceId, home: &Home, leads: &[IdentityId]) -> impl Future<Output = Result<Vec<Person>, StoreError>> + Send {
-        (**self).people(workspace, home, leads)
-    }
-}
-
-/// The same level names for every workspace, and leads by the ids that the client gave them.
-#[derive(Debug, Clone)]
-pub struct RecordDirectory<S> {
-    store: S,
-    levels: Arc<LevelNames>,
-}
-
-impl<S> RecordDirectory<S> {
-    /// Over this store, with these names.
-    pub fn new(store: S, levels: LevelNames) -> Self {
-        Self { store, levels: Arc::new(levels) }
-    }
-}
-
-impl<S: Store> Directory for RecordDirectory<S> {
-    async fn levels(&self, _workspace: &WorkspaceId) -> Result<Arc<LevelNames>, StoreError> {
-        Ok(Arc::clone(&self.levels))
-    }
-
-    async fn people(&self, workspace: &WorkspaceId, _home: &Home, leads: &[IdentityId]) -> Result<Vec<Person>, StoreError> {
-        let keys: Vec<_> = leads.iter().map(|lead| records::identity_key(workspace, lead)).collect();
-        let items = self.store.read_many(&keys, Consistency::Eventual).await?;
-        let mut people = Vec::new();
-        for (lead, key) in leads.iter().zip(&keys) {
-            if let Some(item) = items.iter().find(|item| item.key == *key) {
-                let mapping: IdentityMapping = records::from_item(item)?;
-                people.push(Person { lead: *lead, name: mapping.identity.value, did: Vec::new() });
-            }
-        }
-        Ok(people)
-    }
-}
 
 /// An account as it was when the trigger fired. Everything may be missing: a notification then says what is known.
 #[derive(Debug, Clone)]
@@ -151,28 +27,45 @@ pub struct Snapshot {
     pub score: Option<ScoreRecord>,
     /// Its levels.
     pub standing: Option<Standing>,
-    /// Its best leads and the lead of the transition.
+    /// Who its best leads and the lead of the transition are, once they were looked up.
     pub people: Vec<Person>,
 }
 
 impl Snapshot {
-    /// Reads what there is.
-    pub async fn read(store: &impl Store, directory: &impl Directory, workspace: &WorkspaceId, home: &Home, named: &[IdentityId]) -> Result<Self, StoreError> {
+    /// Reads the records that there are. People are not looked up yet.
+    pub async fn read(store: &impl Store, workspace: &WorkspaceId, home: &Home) -> Result<Self, StoreError> {
         let keys = [records::home_key(workspace, home, records::SCORE), records::standing_key(workspace, home)];
         let items = store.read_many(&keys, Consistency::Strong).await?;
-        let find = |key: &pipeline::Key| items.iter().find(|item| item.key == *key);
+        let find = |key: &Key| items.iter().find(|item| item.key == *key);
         let [score_key, standing_key] = &keys;
-        let score: Option<ScoreRecord> = find(score_key).map(records::from_item).transpose()?;
+        let score = find(score_key).map(records::from_item).transpose()?;
         let standing = find(standing_key).map(records::from_item).transpose()?;
-        let mut leads: Vec<IdentityId> = score.iter().flat_map(|score| score.leads.iter().take(LEADS).map(|lead| lead.lead)).collect();
-        leads.extend(named.iter().filter(|lead| !leads.contains(lead)).copied().collect::<Vec<_>>());
-        if let Home::Lead(lead) = home
-            && !leads.contains(lead)
-        {
-            leads.push(*lead);
+        Ok(Self { home: home.clone(), score, standing, people: Vec::new() })
+    }
+
+    /// With the people that a notification of this transition names: the best leads and the lead that the transition is about.
+    pub async fn with_people(
+        mut self,
+        directory: &impl Directory,
+        workspace: &WorkspaceId,
+        transition: &Transition,
+    ) -> Result<Self, StoreError> {
+        let mut leads: Vec<IdentityId> = self.leads().map(|(lead, _, _)| lead).collect();
+        let moved = match &transition.change {
+            Changed::LeadLevel { lead, .. } => Some(*lead),
+            _ => None,
+        };
+        let own = match &self.home {
+            Home::Lead(lead) => Some(*lead),
+            Home::Account(_) => None,
+        };
+        for lead in [moved, own].into_iter().flatten() {
+            if !leads.contains(&lead) {
+                leads.push(lead);
+            }
         }
-        let people = directory.people(workspace, home, &leads).await?;
-        Ok(Self { home: home.clone(), score, standing, people })
+        self.people = directory.people(workspace, &self.home, &leads).await?;
+        Ok(self)
     }
 
     /// What filters see.
@@ -231,7 +124,11 @@ impl Snapshot {
         self.people.iter().find(|person| person.lead == *lead).map(|person| person.name.clone())
     }
 
-    fn of<'a>(&'a self, score: impl Fn(&'a ScoreRecord) -> Option<&'a str>, standing: impl Fn(&'a Standing) -> Option<&'a str>) -> Option<&'a str> {
+    fn of<'a>(
+        &'a self,
+        score: impl Fn(&'a ScoreRecord) -> Option<&'a str>,
+        standing: impl Fn(&'a Standing) -> Option<&'a str>,
+    ) -> Option<&'a str> {
         self.score.as_ref().and_then(score).or_else(|| self.standing.as_ref().and_then(standing))
     }
 
@@ -294,7 +191,9 @@ impl Notice<'_> {
         let level = |of, id: &str| self.levels.name(of, id);
         match &self.transition.change {
             Changed::AccountLevel { from, to } => (from.as_deref().map(|id| level(LevelOf::Account, id)), level(LevelOf::Account, to)),
-            Changed::EngagementLevel { from, to } => (from.as_deref().map(|id| level(LevelOf::Engagement, id)), level(LevelOf::Engagement, to)),
+            Changed::EngagementLevel { from, to } => {
+                (from.as_deref().map(|id| level(LevelOf::Engagement, id)), level(LevelOf::Engagement, to))
+            }
             Changed::LeadLevel { from, to, .. } => (from.as_deref().map(|id| level(LevelOf::Lead, id)), level(LevelOf::Lead, to)),
             Changed::Surge { active } => {
                 let word = |on: bool| if on { "Surging" } else { "Not surging" }.to_owned();
@@ -353,7 +252,8 @@ impl Notice<'_> {
 
     /// The best reasons in words; without a score record the cause of the transition.
     pub fn reasons(&self) -> Vec<&str> {
-        let known: Vec<&str> = self.snapshot.score.iter().flat_map(|score| score.reasons.iter().take(REASONS)).map(String::as_str).collect();
+        let known: Vec<&str> =
+            self.snapshot.score.iter().flat_map(|score| score.reasons.iter().take(REASONS)).map(String::as_str).collect();
         if known.is_empty() && !self.transition.cause.is_empty() { vec![&self.transition.cause] } else { known }
     }
 
@@ -369,19 +269,14 @@ mod tests {
     use domain::AccountId;
 
     #[test]
-    fn a_level_without_a_name_is_named_by_its_id() {
-        let levels = LevelNames { account: vec![LevelName { id: "target".into(), name: "Ziel".into(), play: None }], ..LevelNames::default() };
-        assert_eq!(levels.name(LevelOf::Account, "target"), "Ziel");
-        assert_eq!(levels.name(LevelOf::Lead, "very_hot"), "Very hot");
-        assert_eq!(levels.name(LevelOf::Lead, ""), "");
-    }
-
-    #[test]
     fn a_link_keeps_hostile_ids_in_its_last_segment() {
         let base = Url::parse("https://harpoon.example.com/base/").unwrap();
         let account = |id: &str| link(&base, &Home::Account(AccountId::new(id).unwrap()));
         assert_eq!(account("northwind-looms.com"), "https://harpoon.example.com/base/api/v1/accounts/northwind-looms.com");
-        assert_eq!(account("a/../b?c#d|<!channel>"), "https://harpoon.example.com/base/api/v1/accounts/a%2F..%2Fb%3Fc%23d%7C%3C!channel%3E");
+        assert_eq!(
+            account("a/../b?c#d|<!channel>"),
+            "https://harpoon.example.com/base/api/v1/accounts/a%2F..%2Fb%3Fc%23d%7C%3C!channel%3E"
+        );
         let lead = IdentityId::from_bytes([0xab; 16]);
         assert_eq!(link(&base, &Home::Lead(lead)), format!("https://harpoon.example.com/base/api/v1/leads/ld_{}", "ab".repeat(16)));
     }

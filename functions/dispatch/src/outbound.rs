@@ -133,7 +133,9 @@ impl<R: Resolver> HyperTransport<R> {
             return send(stream, &url, request, deadline).await;
         }
         let name = match host {
-            Host::Domain(name) => ServerName::try_from(name.trim_end_matches('.').to_owned()).map_err(|_| refused("must have a valid host name"))?,
+            Host::Domain(name) => {
+                ServerName::try_from(name.trim_end_matches('.').to_owned()).map_err(|_| refused("must have a valid host name"))?
+            }
             Host::Ipv4(address) => ServerName::from(IpAddr::V4(address)),
             Host::Ipv6(address) => ServerName::from(IpAddr::V6(address)),
         };

@@ -8,8 +8,7 @@ const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 
 /// The moments of the retries, counted from the first attempt, as Standard Webhooks proposes them.
-pub const RETRIES: [i64; 9] =
-    [5 * SECOND, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR];
+pub const RETRIES: [i64; 9] = [5 * SECOND, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR];
 
 /// How often a delivery is attempted: once and all the retries.
 pub const MAX_TRIES: u32 = RETRIES.len() as u32 + 1;

@@ -56,7 +56,8 @@ pub fn body(notice: &Notice<'_>) -> String {
         first.push_str(&format!(" ({})", escaped(&notice.transition.cause, 200)));
     }
     // The header is escaped too: Slack reads entities in plain text as well.
-    let mut blocks = vec![json!({"type": "header", "text": {"type": "plain_text", "text": escaped(&headline, 150), "emoji": false}}), section(first)];
+    let mut blocks =
+        vec![json!({"type": "header", "text": {"type": "plain_text", "text": escaped(&headline, 150), "emoji": false}}), section(first)];
 
     let (score, standing) = (snapshot.score.as_ref(), snapshot.standing.as_ref());
     let mut fields = Vec::new();
@@ -85,7 +86,8 @@ pub fn body(notice: &Notice<'_>) -> String {
         let lines: String = lines.into_iter().map(|line| format!("\n• {line}")).collect();
         section(format!("*{title}*{lines}"))
     };
-    let reasons: Vec<String> = notice.reasons().into_iter().map(|reason| escaped(reason, 300)).filter(|reason| !reason.is_empty()).collect();
+    let reasons: Vec<String> =
+        notice.reasons().into_iter().map(|reason| escaped(reason, 300)).filter(|reason| !reason.is_empty()).collect();
     let first_reason = reasons.first().cloned();
     if !reasons.is_empty() {
         blocks.push(bullets("Why", reasons));
@@ -104,7 +106,8 @@ pub fn body(notice: &Notice<'_>) -> String {
     }
     if let Some(play) = notice.play() {
         let parts = [("Targeting", &play.targeting), ("Sales motion", &play.sales_motion), ("Success", &play.success_metric)];
-        let lines = parts.into_iter().filter(|(_, text)| !text.trim().is_empty()).map(|(name, text)| format!("{name}: {}", escaped(text, 300)));
+        let lines =
+            parts.into_iter().filter(|(_, text)| !text.trim().is_empty()).map(|(name, text)| format!("{name}: {}", escaped(text, 300)));
         blocks.push(bullets("Play", lines.collect()));
     }
     blocks.push(section(link.clone()));

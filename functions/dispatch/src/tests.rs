@@ -64,7 +64,11 @@ fn given(when: Value, change: Value) -> Given {
             score: Some(serde_json::from_value(score).unwrap()),
             standing: Some(serde_json::from_value(standing).unwrap()),
             people: vec![
-                Person { lead: lead(1), name: "kim@northwind-looms.com".into(), did: vec!["requested a demo".into(), "saw the pricing page".into()] },
+                Person {
+                    lead: lead(1),
+                    name: "kim@northwind-looms.com".into(),
+                    did: vec!["requested a demo".into(), "saw the pricing page".into()],
+                },
                 Person { lead: lead(2), name: "robin@northwind-looms.com".into(), did: Vec::new() },
             ],
         },
@@ -173,16 +177,61 @@ fn only_the_chosen_fields_leave() {
 fn every_kind_of_change_has_its_type_and_its_sentence() {
     let level = |what: &str, from: &str, to: &str| json!({"what": what, "from": from, "to": to, "lead": lead(1).to_string()});
     for (when, change, kind, headline) in [
-        (json!({"kind": "level_entered", "level": "target"}), level("account_level", "qualified", "target"), "account.level_entered", "Northwind Looms is now Target"),
-        (json!({"kind": "level_left", "level": "target"}), level("account_level", "target", "qualified"), "account.level_left", "Northwind Looms is no longer Target"),
-        (json!({"kind": "level_entered", "level": "hot", "of": "engagement"}), level("engagement_level", "warm", "hot"), "account.engagement_level_entered", "Northwind Looms is now Hot in engagement"),
-        (json!({"kind": "level_left", "level": "hot", "of": "engagement"}), level("engagement_level", "hot", "warm"), "account.engagement_level_left", "Northwind Looms is no longer Hot in engagement"),
-        (json!({"kind": "level_entered", "level": "very_hot", "of": "lead"}), level("lead_level", "hot", "very_hot"), "lead.level_entered", "kim@northwind-looms.com of Northwind Looms is now Very Hot"),
-        (json!({"kind": "level_left", "level": "very_hot", "of": "lead"}), level("lead_level", "very_hot", "hot"), "lead.level_left", "kim@northwind-looms.com of Northwind Looms is no longer Very Hot"),
+        (
+            json!({"kind": "level_entered", "level": "target"}),
+            level("account_level", "qualified", "target"),
+            "account.level_entered",
+            "Northwind Looms is now Target",
+        ),
+        (
+            json!({"kind": "level_left", "level": "target"}),
+            level("account_level", "target", "qualified"),
+            "account.level_left",
+            "Northwind Looms is no longer Target",
+        ),
+        (
+            json!({"kind": "level_entered", "level": "hot", "of": "engagement"}),
+            level("engagement_level", "warm", "hot"),
+            "account.engagement_level_entered",
+            "Northwind Looms is now Hot in engagement",
+        ),
+        (
+            json!({"kind": "level_left", "level": "hot", "of": "engagement"}),
+            level("engagement_level", "hot", "warm"),
+            "account.engagement_level_left",
+            "Northwind Looms is no longer Hot in engagement",
+        ),
+        (
+            json!({"kind": "level_entered", "level": "very_hot", "of": "lead"}),
+            level("lead_level", "hot", "very_hot"),
+            "lead.level_entered",
+            "kim@northwind-looms.com of Northwind Looms is now Very Hot",
+        ),
+        (
+            json!({"kind": "level_left", "level": "very_hot", "of": "lead"}),
+            level("lead_level", "very_hot", "hot"),
+            "lead.level_left",
+            "kim@northwind-looms.com of Northwind Looms is no longer Very Hot",
+        ),
         (json!({"kind": "surge_started"}), json!({"what": "surge", "active": true}), "account.surge_started", "Northwind Looms is surging"),
-        (json!({"kind": "surge_ended"}), json!({"what": "surge", "active": false}), "account.surge_ended", "The surge of Northwind Looms has ended"),
-        (json!({"kind": "engagement_crossed", "threshold": 80}), json!({"what": "engagement", "from": 70, "to": 85}), "account.engagement_crossed", "Northwind Looms reached 80 engagement points"),
-        (json!({"kind": "engagement_crossed", "threshold": 80, "direction": "down"}), json!({"what": "engagement", "from": 85, "to": 70}), "account.engagement_crossed", "Northwind Looms fell below 80 engagement points"),
+        (
+            json!({"kind": "surge_ended"}),
+            json!({"what": "surge", "active": false}),
+            "account.surge_ended",
+            "The surge of Northwind Looms has ended",
+        ),
+        (
+            json!({"kind": "engagement_crossed", "threshold": 80}),
+            json!({"what": "engagement", "from": 70, "to": 85}),
+            "account.engagement_crossed",
+            "Northwind Looms reached 80 engagement points",
+        ),
+        (
+            json!({"kind": "engagement_crossed", "threshold": 80, "direction": "down"}),
+            json!({"what": "engagement", "from": 85, "to": 70}),
+            "account.engagement_crossed",
+            "Northwind Looms fell below 80 engagement points",
+        ),
     ] {
         let given = given(when, change);
         assert!(given.trigger.fires_on(&given.transition), "{headline}");

@@ -29,7 +29,7 @@
 //! unresolved lead has `lead_id` instead of `account_id`. New keys may be added; a receiver ignores what it does not know. Text is cut at 1,000 characters.
 
 use crate::{notice::Notice, text::cut};
-use domain::{Home, trigger::LevelOf, transition::Changed};
+use domain::{Home, transition::Changed, trigger::LevelOf};
 use serde_json::{Value, json};
 
 /// The longest text, in bytes.

@@ -198,8 +198,7 @@ impl When {
     }
 }
 
-const LEVELS_OF: [(&str, LevelOf); 3] =
-    [("account", LevelOf::Account), ("engagement", LevelOf::Engagement), ("lead", LevelOf::Lead)];
+const LEVELS_OF: [(&str, LevelOf); 3] = [("account", LevelOf::Account), ("engagement", LevelOf::Engagement), ("lead", LevelOf::Lead)];
 const DIRECTIONS: [(&str, Direction); 2] = [("up", Direction::Up), ("down", Direction::Down)];
 const MODES: [(&str, FireMode); 2] = [("always", FireMode::Always), ("once", FireMode::Once)];
 
@@ -420,6 +419,9 @@ impl TryFrom<FilterText> for TriggerFilter {
     }
 }
 
+/// Looks a field up by its name and gives its JSON form.
+pub type FieldByName<'a> = dyn Fn(&str) -> Option<Value> + 'a;
+
 /// What filters are compared with: the account as it is when the trigger is looked at.
 #[derive(Default)]
 pub struct FilterFacts<'a> {
@@ -431,8 +433,8 @@ pub struct FilterFacts<'a> {
     pub tier: Option<&'a str>,
     /// Who looks after the account.
     pub owner: Option<&'a str>,
-    /// Looks a field up by its name and gives its JSON form.
-    pub field: Option<&'a dyn Fn(&str) -> Option<Value>>,
+    /// The account's fields.
+    pub field: Option<&'a FieldByName<'a>>,
 }
 
 impl std::fmt::Debug for FilterFacts<'_> {
@@ -582,11 +584,8 @@ impl TriggerDraft {
             problems.add("/filters", format!("must have at most {MAX_FILTERS} filters, got {}", items.len()));
             return None;
         }
-        let read: Vec<_> = items
-            .iter()
-            .enumerate()
-            .filter_map(|(i, item)| TriggerFilter::read(problems, &join("/filters", i), item))
-            .collect();
+        let read: Vec<_> =
+            items.iter().enumerate().filter_map(|(i, item)| TriggerFilter::read(problems, &join("/filters", i), item)).collect();
         (read.len() == items.len()).then_some(read)
     }
 
@@ -604,7 +603,9 @@ impl TriggerDraft {
         let mut read: Vec<DestinationId> = Vec::new();
         for (i, item) in items.iter().enumerate() {
             match item.as_str().map(DestinationId::new) {
-                Some(Ok(id)) if read.contains(&id) => problems.add(&join(AT, i), format!("names `{id}` a second time; name each destination once")),
+                Some(Ok(id)) if read.contains(&id) => {
+                    problems.add(&join(AT, i), format!("names `{id}` a second time; name each destination once"))
+                }
                 Some(Ok(id)) => read.push(id),
                 Some(Err(error)) => problems.add(&join(AT, i), error.to_string()),
                 None => problems.add(&join(AT, i), format!("must be the text of a destination id, got {}", shape(item))),
@@ -768,9 +769,15 @@ mod tests {
     fn a_threshold_belongs_to_the_upper_side() {
         let crossed = |direction| When::EngagementCrossed { threshold: 80, direction };
         let moved = |from, to| transition(Changed::Engagement { from, to });
-        for (from, to, up, down) in
-            [(79, 80, true, false), (80, 81, false, false), (80, 79, false, true), (81, 80, false, false), (0, 200, true, false), (200, 0, false, true), (10, 20, false, false)]
-        {
+        for (from, to, up, down) in [
+            (79, 80, true, false),
+            (80, 81, false, false),
+            (80, 79, false, true),
+            (81, 80, false, false),
+            (0, 200, true, false),
+            (200, 0, false, true),
+            (10, 20, false, false),
+        ] {
             assert_eq!(crossed(Direction::Up).matches(&moved(from, to)), up, "{from} to {to} up");
             assert_eq!(crossed(Direction::Down).matches(&moved(from, to)), down, "{from} to {to} down");
         }
@@ -794,7 +801,8 @@ mod tests {
 
     #[test]
     fn a_trigger_that_waits_for_something_else_starts_anew() {
-        let value = |level: &str, name: &str| json!({"name": name, "when": {"kind": "level_entered", "level": level}, "destinations": ["d"]});
+        let value =
+            |level: &str, name: &str| json!({"name": name, "when": {"kind": "level_entered", "level": level}, "destinations": ["d"]});
         let (then, now) = (Timestamp::from_millis(1), Timestamp::from_millis(9));
         let trigger = Trigger { version: 4, ..draft(value("target", "A")).start(TriggerId::new("t").unwrap(), then) };
         let renamed = draft(value("target", "B")).change(trigger.clone(), now);
@@ -839,7 +847,11 @@ mod tests {
             ]
         );
         assert_eq!(problems(json!([])), ["/: must be an object, got an array"]);
-        assert!(problems(json!({"name": "x", "when": {"level": "t"}, "destinations": []})).iter().any(|p| p.starts_with("/when/kind: is required")));
+        assert!(
+            problems(json!({"name": "x", "when": {"level": "t"}, "destinations": []}))
+                .iter()
+                .any(|p| p.starts_with("/when/kind: is required"))
+        );
     }
 
     #[test]
@@ -861,7 +873,8 @@ mod tests {
             "tags" => Some(json!(["Mining", "Ore"])),
             _ => None,
         };
-        let facts = FilterFacts { level: Some("target"), tier: Some("1:1"), owner: None, engagement_level: Some("hot"), field: Some(&field) };
+        let facts =
+            FilterFacts { level: Some("target"), tier: Some("1:1"), owner: None, engagement_level: Some("hot"), field: Some(&field) };
         for (filter, passes) in [
             (json!({"on": "level", "equals": "target"}), true),
             (json!({"on": "engagement_level", "in": ["warm", "hot"]}), true),

@@ -21,12 +21,11 @@ mod triggers;
 
 pub use address::{UrlFault, check_url, is_always_refused, is_public};
 pub use delivery::{
-    Attempt, Created, Deliveries, Delivery, DeliveryId, DeliveryState, Fired, Suppression, Verdict, cooldown_key, delivery_key,
-    verdict,
+    Attempt, Created, Deliveries, Delivery, DeliveryId, DeliveryState, Fired, Suppression, Verdict, cooldown_key, delivery_key, verdict,
 };
 pub use destination::{
-    Destination, DestinationDraft, DestinationError, DestinationKind, Destinations, OpenDestination, PublicDestination, Sealed,
-    ShownOnce, check_secret,
+    Destination, DestinationDraft, DestinationError, DestinationKind, Destinations, OpenDestination, PublicDestination, Sealed, ShownOnce,
+    check_secret,
 };
 pub use due::{DueDelivery, DueDeliveryRecord};
 pub use list::{DeliveryFilter, DeliveryPage};

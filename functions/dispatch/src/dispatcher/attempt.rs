@@ -2,7 +2,7 @@
 
 use super::Dispatcher;
 use crate::{
-    notice::Directory,
+    directory::Directory,
     schedule::{MAX_TRIES, next_attempt, retry_after},
     signature, slack,
     text::scrubbed,
@@ -19,11 +19,18 @@ use url::Url;
 enum Ruling {
     Delivered,
     /// It failed; it may succeed later, not before the milliseconds that the destination asked for.
-    Again { error: String, wait: Option<i64> },
+    Again {
+        error: String,
+        wait: Option<i64>,
+    },
     /// It can never succeed.
-    Never { error: String },
+    Never {
+        error: String,
+    },
     /// It can never succeed, nor can any other to this destination.
-    Gone { error: String },
+    Gone {
+        error: String,
+    },
 }
 
 fn ruling(kind: &DestinationKind, answer: &Answer, now: Timestamp) -> Ruling {
@@ -37,7 +44,9 @@ fn ruling(kind: &DestinationKind, answer: &Answer, now: Timestamp) -> Ruling {
         410 => Ruling::Gone { error: "status 410: the endpoint is gone".to_owned() },
         _ if refused.is_some() => Ruling::Never { error: format!("status {status}: Slack answered `{}`", refused.unwrap_or_default()) },
         300..=399 => Ruling::Again { error: format!("status {status}: redirects are not followed"), wait: None },
-        _ => Ruling::Again { error: format!("status {status}"), wait: answer.retry_after.as_deref().and_then(|text| retry_after(text, now)) },
+        _ => {
+            Ruling::Again { error: format!("status {status}"), wait: answer.retry_after.as_deref().and_then(|text| retry_after(text, now)) }
+        }
     }
 }
 
@@ -80,7 +89,12 @@ where
 
     /// Attempts a delivery if its moment has come: otherwise it is finished, somebody is at it, or it is waiting. When this invocation has
     /// no time left, its due item brings it back to a later one.
-    pub(super) async fn attempt_found(&self, workspace: &WorkspaceId, found: Versioned<Delivery>, deadline: Timestamp) -> Result<(), StageError> {
+    pub(super) async fn attempt_found(
+        &self,
+        workspace: &WorkspaceId,
+        found: Versioned<Delivery>,
+        deadline: Timestamp,
+    ) -> Result<(), StageError> {
         let now = self.clock.now();
         if now >= deadline || found.record.due_at().is_none_or(|due| due > now) {
             return Ok(());
@@ -105,7 +119,13 @@ where
     /// Attempts a delivery that this invocation has claimed, and records what came of it.
     pub(super) async fn attempt(&self, workspace: &WorkspaceId, claimed: Versioned<Delivery>) -> Result<(), StageError> {
         let began = self.clock.now();
-        let destination = match self.destinations.current(workspace, claimed.record.created_at).await?.iter().find(|known| known.id == claimed.record.destination) {
+        let destination = match self
+            .destinations
+            .current(workspace, claimed.record.created_at)
+            .await?
+            .iter()
+            .find(|known| known.id == claimed.record.destination)
+        {
             Some(known) => Some(known.clone()),
             None => self.destinations.find(workspace, &claimed.record.destination).await?,
         };

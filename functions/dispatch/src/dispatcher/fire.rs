@@ -2,7 +2,8 @@
 
 use super::Dispatcher;
 use crate::{
-    notice::{Directory, Notice, Snapshot},
+    directory::Directory,
+    notice::{Notice, Snapshot},
     slack,
     text::plain,
     transport::Transport,
@@ -33,7 +34,7 @@ struct Contended {
 
 /// What a destination is at the moment a trigger fires.
 enum Found {
-    On(Destination),
+    On(Box<Destination>),
     Off,
     Gone,
 }
@@ -57,7 +58,8 @@ where
         deadline: Timestamp,
     ) -> Result<(), StageError> {
         for _ in 0..ROUNDS {
-            let blanks: Vec<Delivery> = trigger.destinations.iter().map(|id| self.blank(workspace, trigger, transition, snapshot, id)).collect();
+            let blanks: Vec<Delivery> =
+                trigger.destinations.iter().map(|id| self.blank(workspace, trigger, transition, snapshot, id)).collect();
             let sort_keys: Vec<String> = blanks.iter().map(Delivery::sort_key).collect();
             let there = self.deliveries.find_many(workspace, &sort_keys).await?;
             let missing: Vec<Delivery> = blanks.into_iter().filter(|blank| there.iter().all(|found| found.record.id != blank.id)).collect();
@@ -74,7 +76,14 @@ where
         Err(StageError::retry(Contended { trigger: trigger.id.to_string() }))
     }
 
-    fn blank(&self, workspace: &WorkspaceId, trigger: &Trigger, transition: &Transition, snapshot: &Snapshot, destination: &DestinationId) -> Delivery {
+    fn blank(
+        &self,
+        workspace: &WorkspaceId,
+        trigger: &Trigger,
+        transition: &Transition,
+        snapshot: &Snapshot,
+        destination: &DestinationId,
+    ) -> Delivery {
         let now = self.clock.now();
         Delivery {
             id: DeliveryId::new(workspace, &trigger.id, &snapshot.home, transition.seq, destination),
@@ -115,7 +124,11 @@ where
         let anybody = found.values().any(|found| matches!(found, Found::On(_)));
         let (suppressed, take) = if anybody { self.decide(workspace, trigger, transition, snapshot).await? } else { (None, None) };
         let levels = self.directory.levels(workspace).await?;
-        let notice = Notice { workspace, trigger, transition, snapshot, levels: &levels, link: self.link(snapshot) };
+        let snapshot = match (anybody, suppressed) {
+            (true, None) => snapshot.clone().with_people(&self.directory, workspace, transition).await?,
+            _ => snapshot.clone(),
+        };
+        let notice = Notice { workspace, trigger, transition, snapshot: &snapshot, levels: &levels, link: self.link(&snapshot.home) };
         let now = self.clock.now();
         let deliveries = missing.into_iter().map(|mut delivery| {
             delivery.state = match (found.get(&delivery.destination), suppressed) {
@@ -174,7 +187,7 @@ where
             None => self.destinations.find(workspace, id).await?,
         };
         Ok(match found {
-            Some(destination) if destination.enabled => Found::On(destination),
+            Some(destination) if destination.enabled => Found::On(Box::new(destination)),
             Some(_) => Found::Off,
             None => Found::Gone,
         })

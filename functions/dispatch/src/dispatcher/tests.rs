@@ -1,8 +1,5 @@
 use super::*;
-use crate::{
-    FakeTransport, LevelName, LevelNames, Outgoing, RecordDirectory, TransportError,
-    transport::Answer,
-};
+use crate::{FakeTransport, ModelDirectory, Outgoing, TransportError, transport::Answer};
 use domain::{
     AccountId, DAY_MS, DestinationId, Home, TriggerId,
     transition::Transition,
@@ -71,7 +68,7 @@ impl Transport for Silence {
     }
 }
 
-type Ports<T> = Dispatcher<Arc<Flaky>, Arc<ManualClock>, Arc<FileKeySecrets>, T, RecordDirectory<Arc<Flaky>>>;
+type Ports<T> = Dispatcher<Arc<Flaky>, Arc<ManualClock>, Arc<FileKeySecrets>, T, ModelDirectory<Arc<Flaky>, Arc<ManualClock>>>;
 
 struct World {
     store: Arc<Flaky>,
@@ -104,8 +101,7 @@ fn given() -> World {
 }
 
 fn ports<T: Transport>(store: &Arc<Flaky>, clock: &Arc<ManualClock>, secrets: &Arc<FileKeySecrets>, transport: T) -> Ports<T> {
-    let levels = LevelNames { account: vec![LevelName { id: "target".into(), name: "Target".into(), play: None }], ..LevelNames::default() };
-    let directory = RecordDirectory::new(Arc::clone(store), levels);
+    let directory = ModelDirectory::new(Arc::clone(store), Arc::clone(clock));
     let settings = Settings::new("https://harpoon.example.com".parse().unwrap());
     Dispatcher::new(Arc::clone(store), Arc::clone(clock), Arc::clone(secrets), transport, directory, settings)
 }
@@ -113,7 +109,10 @@ fn ports<T: Transport>(store: &Arc<Flaky>, clock: &Arc<ManualClock>, secrets: &A
 impl World {
     /// With the signed webhook `hook` and the Slack webhook `team`.
     async fn with_destinations(self) -> Self {
-        for (id, kind, url) in [("hook", "signed_webhook", "https://hooks.example.com/in/token-9f3c"), ("team", "slack", "https://slack.example.com/services/T0/B0/xyz")] {
+        for (id, kind, url) in [
+            ("hook", "signed_webhook", "https://hooks.example.com/in/token-9f3c"),
+            ("team", "slack", "https://slack.example.com/services/T0/B0/xyz"),
+        ] {
             let draft = DestinationDraft::read(&json!({"name": id, "kind": kind, "url": url}), false).unwrap();
             let id = DestinationId::new(id).unwrap();
             let (_, shown) = self.dispatcher.destinations.create_destination(&self.main, id, draft, &self.secrets).await.unwrap();
@@ -170,7 +169,10 @@ impl World {
         let due = self.due(self.clock.now()).await;
         let count = due.len();
         if count > 0 {
-            let message = AccountChanged::DeliveriesDue { workspace: self.main.clone(), deliveries: due.into_iter().map(|(sort_key, _)| sort_key).collect() };
+            let message = AccountChanged::DeliveriesDue {
+                workspace: self.main.clone(),
+                deliveries: due.into_iter().map(|(sort_key, _)| sort_key).collect(),
+            };
             let outcome = self.handle(message).await;
             assert!(matches!(outcome, Outcome::Done), "{outcome:?}");
         }
@@ -180,7 +182,9 @@ impl World {
     async fn due(&self, until: Timestamp) -> Vec<(String, Timestamp)> {
         let mut due = Vec::new();
         for shard in 0..SHARDS {
-            due.extend(self.dispatcher.deliveries.due_deliveries(shard, until, 100).await.unwrap().into_iter().map(|due| (due.delivery, due.at)));
+            due.extend(
+                self.dispatcher.deliveries.due_deliveries(shard, until, 100).await.unwrap().into_iter().map(|due| (due.delivery, due.at)),
+            );
         }
         due
     }
@@ -225,14 +229,20 @@ async fn a_transition_is_delivered_with_a_signature_that_verifies() {
     assert_eq!(sent.len(), 2);
     let hook = sent.iter().find(|request| request.url.starts_with("https://hooks.")).unwrap();
     let body: Value = serde_json::from_str(&hook.body).unwrap();
-    assert_eq!((body["type"].as_str(), body["data"]["account"]["account_id"].as_str()), (Some("account.level_entered"), Some("northwind-looms.com")));
+    assert_eq!(
+        (body["type"].as_str(), body["data"]["account"]["account_id"].as_str()),
+        (Some("account.level_entered"), Some("northwind-looms.com"))
+    );
     // The independent library signs the same bytes alike.
     let webhook = standardwebhooks::Webhook::new(&world.secret.lock().unwrap()).unwrap();
     let expected = webhook.sign(header(hook, "webhook-id"), START / 1_000, hook.body.as_bytes()).unwrap();
     assert_eq!((header(hook, "webhook-signature"), header(hook, "webhook-timestamp")), (expected.as_str(), "1795000000"));
     for delivery in world.log().await {
         assert!(matches!(delivery.state, DeliveryState::Delivered { .. }));
-        assert_eq!((delivery.tries, delivery.attempts[0].status, delivery.account_name.as_deref()), (1, Some(200), Some("Northwind Looms")));
+        assert_eq!(
+            (delivery.tries, delivery.attempts[0].status, delivery.account_name.as_deref()),
+            (1, Some(200), Some("Northwind Looms"))
+        );
     }
     assert!(world.wait().await.is_none());
 }
@@ -563,12 +573,21 @@ async fn a_redirect_is_a_failure() {
     world.transport.answer_status(301);
     world.moved("a", now_target(1)).await;
     let delivery = world.only().await;
-    assert_eq!((delivery.state.as_str(), delivery.attempts[0].error.as_deref()), ("pending", Some("status 301: redirects are not followed")));
+    assert_eq!(
+        (delivery.state.as_str(), delivery.attempts[0].error.as_deref()),
+        ("pending", Some("status 301: redirects are not followed"))
+    );
 }
 
 #[tokio::test]
 async fn what_slack_will_say_for_ever_ends_the_delivery() {
-    for (status, said, state) in [(404, "no_service", "dead"), (403, "invalid_token\n", "dead"), (404, "channel_not_found", "dead"), (500, "rollup_error", "pending"), (429, "", "pending")] {
+    for (status, said, state) in [
+        (404, "no_service", "dead"),
+        (403, "invalid_token\n", "dead"),
+        (404, "channel_not_found", "dead"),
+        (500, "rollup_error", "pending"),
+        (429, "", "pending"),
+    ] {
         let world = given().with_destinations().await;
         world.trigger("trg_1", json!({"destinations": ["team"]})).await;
         world.transport.answer(Ok(Answer { status, retry_after: None, excerpt: said.into() }));
@@ -607,7 +626,10 @@ async fn silent_and_earlier_transitions_and_those_of_other_workspaces_tell_nobod
     world.trigger("trg_1", json!({})).await;
     world.moved("a", Transition { silent: true, ..now_target(1) }).await;
     world.moved("a", level(2, START - 1, None, "target")).await;
-    let other = AccountChanged::Transitions { workspace: WorkspaceId::new("other").unwrap(), changes: vec![Change { home: account("a"), transitions: vec![now_target(3)] }] };
+    let other = AccountChanged::Transitions {
+        workspace: WorkspaceId::new("other").unwrap(),
+        changes: vec![Change { home: account("a"), transitions: vec![now_target(3)] }],
+    };
     assert!(matches!(world.handle(other).await, Outcome::Done));
     assert!(world.transport.take().is_empty() && world.log().await.is_empty());
 }
@@ -706,7 +728,10 @@ async fn secrets_that_can_not_be_opened_are_recorded_and_tried_again() {
     let stranger = ports(&world.store, &world.clock, &Arc::new(FileKeySecrets::new(&[8; 32])), Arc::clone(&world.transport));
     stranger.handle(vec![Received::first(world.message(&[("a", now_target(1))]))]).await;
     let delivery = world.only().await;
-    assert_eq!((delivery.state.as_str(), delivery.attempts[0].error.as_deref()), ("pending", Some("the destination's secrets could not be opened")));
+    assert_eq!(
+        (delivery.state.as_str(), delivery.attempts[0].error.as_deref()),
+        ("pending", Some("the destination's secrets could not be opened"))
+    );
     assert!(world.transport.take().is_empty());
     world.wait().await;
     world.rescore().await;
@@ -717,9 +742,15 @@ async fn secrets_that_can_not_be_opened_are_recorded_and_tried_again() {
 async fn nothing_stored_holds_a_secret() {
     let world = given().with_destinations().await;
     let secret = world.secret.lock().unwrap().clone();
-    for (destination, url) in [("hook", "https://hooks.example.com/in/token-9f3c"), ("team", "https://slack.example.com/services/T0/B0/xyz")] {
+    for (destination, url) in
+        [("hook", "https://hooks.example.com/in/token-9f3c"), ("team", "https://slack.example.com/services/T0/B0/xyz")]
+    {
         world.trigger(&format!("trg_{destination}"), json!({"destinations": [destination]})).await;
-        world.transport.answer(Ok(Answer { status: 500, retry_after: None, excerpt: format!("you: {} {url}", if destination == "hook" { &secret } else { "" }) }));
+        world.transport.answer(Ok(Answer {
+            status: 500,
+            retry_after: None,
+            excerpt: format!("you: {} {url}", if destination == "hook" { &secret } else { "" }),
+        }));
     }
     world.moved("a", now_target(1)).await;
     assert!(world.log().await.iter().all(|delivery| delivery.attempts[0].response.starts_with("you: …")));

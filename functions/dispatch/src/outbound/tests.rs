@@ -28,7 +28,12 @@ fn transport(resolver: impl Resolver, allow_private: bool) -> HyperTransport<imp
 }
 
 fn request(url: &str) -> Outgoing {
-    Outgoing { url: url.to_owned(), headers: vec![("webhook-id", "msg_1".to_owned())], body: "{\"a\":1}".to_owned(), timeout: Duration::from_secs(5) }
+    Outgoing {
+        url: url.to_owned(),
+        headers: vec![("webhook-id", "msg_1".to_owned())],
+        body: "{\"a\":1}".to_owned(),
+        timeout: Duration::from_secs(5),
+    }
 }
 
 /// Takes one connection, reads its request to the end of the body, answers, and gives what it read.
@@ -65,7 +70,9 @@ async fn a_local_listener_is_reached_only_when_private_destinations_are_allowed(
     let (answer, read) = answered("HTTP/1.1 202 Accepted\r\nretry-after: 7\r\ncontent-length: 2\r\n\r\nok").await;
     assert_eq!(answer, Answer { status: 202, retry_after: Some("7".into()), excerpt: "ok".into() });
     assert!(read.starts_with("POST /hook?x=1 HTTP/1.1\r\n"), "{read}");
-    assert!(read.contains("webhook-id: msg_1\r\n") && read.contains("content-type: application/json\r\n") && read.contains("host: 127.0.0.1:"));
+    assert!(
+        read.contains("webhook-id: msg_1\r\n") && read.contains("content-type: application/json\r\n") && read.contains("host: 127.0.0.1:")
+    );
 
     let (listener, port) = listener().await;
     let refused = transport(SystemResolver, false).post(request(&format!("https://127.0.0.1:{port}/"))).await;
@@ -122,7 +129,8 @@ async fn a_redirect_is_not_followed() {
 
 #[tokio::test]
 async fn a_long_answer_is_cut_and_a_broken_one_keeps_its_status() {
-    let long: &'static str = Box::leak(format!("HTTP/1.1 500 Oops\r\ncontent-length: 200000\r\n\r\n{}", "x".repeat(200_000)).into_boxed_str());
+    let long: &'static str =
+        Box::leak(format!("HTTP/1.1 500 Oops\r\ncontent-length: 200000\r\n\r\n{}", "x".repeat(200_000)).into_boxed_str());
     let (answer, _) = answered(long).await;
     assert_eq!((answer.status, answer.excerpt.len()), (500, 4_096));
     let (answer, _) = answered("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nhalf").await;

@@ -11,10 +11,13 @@ const BELIEVED_MS: i64 = 5_000;
 /// By how much the clocks of two hosts may differ without a trigger being overlooked.
 const SKEW_MS: i64 = 1_000;
 
-/// Lists by workspace, each with the moment at which its reading began.
+/// A list and the moment at which its reading began.
+type Listed<T> = (Timestamp, Arc<Vec<T>>);
+
+/// Lists by workspace.
 #[derive(Debug)]
 pub(super) struct Cached<T> {
-    lists: Mutex<HashMap<WorkspaceId, (Timestamp, Arc<Vec<T>>)>>,
+    lists: Mutex<HashMap<WorkspaceId, Listed<T>>>,
 }
 
 impl<T> Default for Cached<T> {

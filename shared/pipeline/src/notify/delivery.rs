@@ -51,7 +51,11 @@ impl TryFrom<String> for DeliveryId {
         if digits.len() == 32 && digits.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
             return Ok(Self(text));
         }
-        Err(domain::IdError::Form { what: "delivery id", expected: "`msg_` and 32 hexadecimal digits", got: text.chars().take(64).collect() })
+        Err(domain::IdError::Form {
+            what: "delivery id",
+            expected: "`msg_` and 32 hexadecimal digits",
+            got: text.chars().take(64).collect(),
+        })
     }
 }
 
@@ -325,7 +329,12 @@ impl<S: Store> Deliveries<S> {
     }
 
     /// What a trigger last fired for at an account, strongly consistent; version 0 when it never did.
-    pub async fn last_fired(&self, workspace: &WorkspaceId, trigger: &TriggerId, home: &Home) -> Result<Versioned<Option<Fired>>, StoreError> {
+    pub async fn last_fired(
+        &self,
+        workspace: &WorkspaceId,
+        trigger: &TriggerId,
+        home: &Home,
+    ) -> Result<Versioned<Option<Fired>>, StoreError> {
         match self.store.read(&cooldown_key(workspace, trigger, home), Consistency::Strong).await? {
             Some(item) => Ok(Versioned { version: item.version, record: Some(records::from_item(&item)?) }),
             None => Ok(Versioned { version: 0, record: None }),
@@ -370,7 +379,12 @@ impl<S: Store> Deliveries<S> {
 
     /// Writes a changed delivery over the version that it was read with, and moves or removes its due item in the same step. A conflict
     /// when somebody else changed it.
-    pub async fn save(&self, workspace: &WorkspaceId, before: &Versioned<Delivery>, after: Delivery) -> Result<Versioned<Delivery>, StoreError> {
+    pub async fn save(
+        &self,
+        workspace: &WorkspaceId,
+        before: &Versioned<Delivery>,
+        after: Delivery,
+    ) -> Result<Versioned<Delivery>, StoreError> {
         let version = before.version.saturating_add(1);
         let mut writes = vec![Write::Put(item(Self::key(workspace, &after), version, &after)?, Condition::Version(before.version))];
         if before.record.due_at() != after.due_at() {
@@ -449,7 +463,11 @@ pub(super) mod tests {
     fn the_id_says_what_it_is_of_and_nothing_else() {
         let base = delivery("acme-looms.com", 5, 1, "a", pending(5)).id;
         assert_eq!(delivery("acme-looms.com", 9, 1, "a", DeliveryState::Delivered { at: Timestamp::default() }).id, base);
-        for other in [delivery("other-looms.com", 5, 1, "a", pending(5)), delivery("acme-looms.com", 5, 2, "a", pending(5)), delivery("acme-looms.com", 5, 1, "b", pending(5))] {
+        for other in [
+            delivery("other-looms.com", 5, 1, "a", pending(5)),
+            delivery("acme-looms.com", 5, 2, "a", pending(5)),
+            delivery("acme-looms.com", 5, 1, "b", pending(5)),
+        ] {
             assert_ne!(other.id, base);
         }
         assert_eq!(base.as_str().len(), 36);

@@ -281,8 +281,9 @@ impl DestinationDraft {
             None => None,
             Some(Value::Null) => Some(None),
             Some(value) => {
-                let names: Option<Vec<String>> =
-                    value.as_array().map(|items| items.iter().filter_map(|item| item.as_str().map(|name| name.trim().to_owned())).collect());
+                let names: Option<Vec<String>> = value
+                    .as_array()
+                    .map(|items| items.iter().filter_map(|item| item.as_str().map(|name| name.trim().to_owned())).collect());
                 let whole = value.as_array().is_some_and(|items| names.as_ref().is_some_and(|names| names.len() == items.len()));
                 if !whole || names.as_ref().is_some_and(|names| names.len() > MAX_FIELDS) {
                     problems.add("/fields", format!("must be an array of at most {MAX_FIELDS} field names, or `null` for all fields"));
@@ -610,7 +611,8 @@ mod tests {
         let off = given.destinations.find(&given.main, &made.id).await.unwrap().unwrap();
         assert_eq!((off.enabled, off.disabled_reason.as_deref(), off.version), (false, Some("the endpoint is gone"), 2));
         let draft = |value| DestinationDraft::read(&value, false).unwrap();
-        let on = given.destinations.change_destination(&given.main, off.clone(), draft(json!({"enabled": true})), &given.secrets).await.unwrap();
+        let on =
+            given.destinations.change_destination(&given.main, off.clone(), draft(json!({"enabled": true})), &given.secrets).await.unwrap();
         assert_eq!((on.enabled, on.disabled_reason.as_deref(), on.name.as_str(), on.version), (true, None, "Team", 3));
         assert_eq!(on.open(&given.main, &given.secrets, given.clock.now()).await.unwrap().url, URL);
         let stale = given.destinations.change_destination(&given.main, off, draft(json!({"name": "x"})), &given.secrets).await;

@@ -72,7 +72,13 @@ impl Shard {
 impl<S: Store> Deliveries<S> {
     /// Lists deliveries, newest transition first, from the beginning or from the `next` of a page. A cursor that no page gave is taken
     /// as the beginning. `limit` is kept within 1 and 500.
-    pub async fn list(&self, workspace: &WorkspaceId, filter: &DeliveryFilter, cursor: Option<&str>, limit: usize) -> Result<DeliveryPage, StoreError> {
+    pub async fn list(
+        &self,
+        workspace: &WorkspaceId,
+        filter: &DeliveryFilter,
+        cursor: Option<&str>,
+        limit: usize,
+    ) -> Result<DeliveryPage, StoreError> {
         let limit = limit.clamp(1, 500);
         let before = cursor.filter(|cursor| parse_sort_key(cursor).is_some());
         let mut shards: Vec<Shard> = (0..SHARDS)
@@ -134,7 +140,11 @@ mod tests {
         let deliveries = Deliveries::new(Arc::new(MemoryStore::default()));
         // 100 deliveries, four in each millisecond.
         for n in 0..100 {
-            let state = if n % 10 == 0 { DeliveryState::Failed { reason: "503".into() } } else { DeliveryState::Delivered { at: Timestamp::default() } };
+            let state = if n % 10 == 0 {
+                DeliveryState::Failed { reason: "503".into() }
+            } else {
+                DeliveryState::Delivered { at: Timestamp::default() }
+            };
             let new = delivery(&account(n % 5), 1_000 + n as i64 / 4, n as u64, "d", state);
             deliveries.create(&main(), None, vec![new]).await.unwrap();
         }
@@ -160,7 +170,11 @@ mod tests {
     async fn filters_choose_by_trigger_account_and_state() {
         let deliveries = Deliveries::new(Arc::new(MemoryStore::default()));
         for n in 0..20 {
-            let state = if n % 2 == 0 { DeliveryState::Failed { reason: "503".into() } } else { DeliveryState::Delivered { at: Timestamp::default() } };
+            let state = if n % 2 == 0 {
+                DeliveryState::Failed { reason: "503".into() }
+            } else {
+                DeliveryState::Delivered { at: Timestamp::default() }
+            };
             deliveries.create(&main(), None, vec![delivery(&account(n % 4), 1_000, n as u64, "d", state)]).await.unwrap();
         }
         let count = async |filter: DeliveryFilter| deliveries.list(&main(), &filter, Some("nonsense"), 500).await.unwrap().deliveries.len();
@@ -169,6 +183,14 @@ mod tests {
         assert_eq!(count(DeliveryFilter { home: home.clone(), ..DeliveryFilter::default() }).await, 5);
         assert_eq!(count(DeliveryFilter { home, state: Some("delivered".into()), ..DeliveryFilter::default() }).await, 0);
         assert_eq!(count(DeliveryFilter { trigger: TriggerId::new("trg_2").ok(), ..DeliveryFilter::default() }).await, 0);
-        assert_eq!(count(DeliveryFilter { trigger: TriggerId::new("trg_1").ok(), destination: DestinationId::new("d").ok(), ..DeliveryFilter::default() }).await, 20);
+        assert_eq!(
+            count(DeliveryFilter {
+                trigger: TriggerId::new("trg_1").ok(),
+                destination: DestinationId::new("d").ok(),
+                ..DeliveryFilter::default()
+            })
+            .await,
+            20
+        );
     }
 }

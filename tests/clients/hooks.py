@@ -1,0 +1,42 @@
+"""Triggers and destinations as the API takes them, and webhooks as an independent library verifies them."""
+
+import json
+from dataclasses import dataclass
+
+from standardwebhooks.webhooks import Webhook
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """One verified request to the destination, and what it was answered with."""
+
+    id: str
+    account: str
+    status: int
+    body: dict
+
+
+def subscribe_to_targets(product, url):
+    """A signed webhook for every account that enters the level Target. Answers the signing secret."""
+    destination = product.api("POST", "/destinations", {"name": "Sales desk", "kind": "webhook", "url": url})
+    product.api(
+        "POST",
+        "/triggers",
+        {"name": "New target", "on": {"kind": "level_entered", "level": "target"}, "destinations": [destination["id"]]},
+    )
+    return destination["secret"]
+
+
+def verified(receiver, secret):
+    """What came so far. A request that the independent library does not accept fails the test."""
+    hook = Webhook(secret)
+    found = []
+    for headers, body, status in list(receiver.received):
+        hook.verify(body, {name.lower(): value for name, value in headers.items()})
+        told = json.loads(body)
+        found.append(Delivered(headers_id(headers), told["data"]["account"]["account_id"], status, told))
+    return found
+
+
+def headers_id(headers):
+    return next(value for name, value in headers.items() if name.lower() == "webhook-id")
