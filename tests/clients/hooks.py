@@ -17,14 +17,17 @@ class Delivered:
 
 
 def subscribe_to_targets(product, url):
-    """A signed webhook for every account that enters the level Target. Answers the signing secret."""
-    destination = product.api("POST", "/destinations", {"name": "Sales desk", "kind": "webhook", "url": url})
+    """A signed webhook for every account that enters the level Target. Answers the signing secret, which is shown this once."""
+    made = product.api("POST", "/destinations", {"name": "Sales desk", "kind": "signed_webhook", "url": url})
     product.api(
         "POST",
         "/triggers",
-        {"name": "New target", "on": {"kind": "level_entered", "level": "target"}, "destinations": [destination["id"]]},
+        {"name": "New targets", "when": {"kind": "level_entered", "level": "target"}, "destinations": [made["id"]]},
     )
-    return destination["secret"]
+    secret = made["secret"]
+    shown = json.dumps(product.listed("/destinations")) + json.dumps(product.listed("/triggers"))
+    assert secret.startswith("whsec_") and secret not in shown and url not in shown, "a secret is shown once and masked from then on"
+    return secret
 
 
 def verified(receiver, secret):
@@ -34,9 +37,6 @@ def verified(receiver, secret):
     for headers, body, status in list(receiver.received):
         hook.verify(body, {name.lower(): value for name, value in headers.items()})
         told = json.loads(body)
-        found.append(Delivered(headers_id(headers), told["data"]["account"]["account_id"], status, told))
+        delivery = next(value for name, value in headers.items() if name.lower() == "webhook-id")
+        found.append(Delivered(delivery, told["data"]["account"]["account_id"], status, told))
     return found
-
-
-def headers_id(headers):
-    return next(value for name, value in headers.items() if name.lower() == "webhook-id")

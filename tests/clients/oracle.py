@@ -532,7 +532,12 @@ class World:
             email = email_of(people.get(("user", user), []))
             personal = email and email.partition("@")[0] not in ROLES
             groups[("email", email) if personal else ("user", user)].add((kind, value))
-        return [Lead(identities, [event for one in identities for event in people[one]]) for identities in groups.values()]
+        for anonymous, user in self.user_of.items():
+            # Known only from events that name both.
+            for identities in groups.values():
+                if ("user", user) in identities:
+                    identities.add(("anonymous", anonymous))
+        return [Lead(identities, [event for one in identities for event in people.get(one, [])]) for identities in groups.values()]
 
     def _owners(self, leads):
         """An account that events name owns its leads' company domain."""

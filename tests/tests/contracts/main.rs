@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod batch;
 #[cfg(test)]
+mod local;
+#[cfg(test)]
 mod local_queue;
 #[cfg(test)]
 mod place;

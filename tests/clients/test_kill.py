@@ -1,0 +1,149 @@
+"""The process is killed twenty times at random moments under load. What was answered with 200 is there once, and equals a replay."""
+
+import http.client
+import json
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+
+import oracle
+import story
+from product import ask, write_key_header
+from reading import Reading, expect
+from recorder import Request
+
+KILLS = 20
+SENDERS = 4
+HEADERS = (("Authorization", write_key_header()), ("Content-Type", "application/json"))
+COMPANIES = ["umberline-paper.com", "corrigan-pumpworks.com", "tarnholt-shipping.com", "vexley-optics.io", "ilmenau-ropeworks.de"]
+EVENTS = ["Page View", "Content Downloaded", "Demo Requested", "Email Clicked", "Meeting Held", "Search Performed"]
+
+
+@dataclass
+class Load:
+    """Several clients that post batches until told to stop. A batch that fails is sent again, cut in another way, as clients do."""
+
+    product: object
+    begun_ms: int
+    stopped: threading.Event = field(default_factory=threading.Event)
+    calls: dict = field(default_factory=dict)
+    accepted: set = field(default_factory=set)
+    refused: list = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def start(self):
+        self.threads = [threading.Thread(target=self.send, args=(number,), daemon=True) for number in range(SENDERS)]
+        for thread in self.threads:
+            thread.start()
+
+    def stop(self):
+        self.stopped.set()
+        for thread in self.threads:
+            thread.join(60)
+            assert not thread.is_alive()
+
+    def send(self, number):
+        chance = random.Random(1000 + number)
+        made, waiting, connection = 0, [], None
+        while not self.stopped.is_set():
+            while len(waiting) < 60:
+                waiting.append(self.call(chance, number, made))
+                made += 1
+            size = chance.choice([1, 5, 20, 40])
+            # Some of what was accepted is sent once more: a client that did not hear an answer does that too.
+            batch = chance.sample(waiting, size)
+            body = json.dumps({"batch": batch}).encode()
+            try:
+                connection = connection or http.client.HTTPConnection("127.0.0.1", self.product.port, timeout=10)
+                answer = ask(connection, "POST", "/v1/batch", body, HEADERS)
+            except (OSError, http.client.HTTPException):
+                if connection:
+                    connection.close()
+                connection = None
+                time.sleep(0.02)
+                continue
+            if answer.status == 200 and answer.json() == {"success": True}:
+                with self.lock:
+                    self.accepted.update(call["messageId"] for call in batch)
+                keep = {call["messageId"] for call in batch if chance.random() < 0.05}
+                sent = {call["messageId"] for call in batch}
+                waiting = [call for call in waiting if call["messageId"] not in sent or call["messageId"] in keep]
+            elif answer.status != 503:
+                self.refused.append(answer)
+            time.sleep(chance.random() * 0.02)
+
+    def call(self, chance, number, made):
+        """A call of one of 40 people; every one of them has an anonymous id, and says who they are again and again."""
+        person = chance.randrange(40)
+        domain = COMPANIES[person % len(COMPANIES)]
+        who = {"userId": f"u-{person}"} if chance.random() < 0.7 else {"anonymousId": f"a-{person}"}
+        moment = self.begun_ms - chance.randrange(30) * story.DAY_MS - (number * 1_000_000 + made) % 1_200_000
+        call = {"messageId": f"k-{number}-{made}", "timestamp": story.Teller.iso(moment), **who}
+        if chance.random() < 0.1:
+            call |= {"type": "identify", "userId": f"u-{person}", "anonymousId": f"a-{person}"}
+            call["traits"] = {"email": f"p{person}@{domain}"}
+        elif chance.random() < 0.05:
+            call |= {"type": "group", "groupId": f"acct-{domain}", "traits": {"employees": 1000 + person, "industry": "Technology"}}
+        else:
+            call |= {"type": "track", "event": chance.choice(EVENTS)}
+            call["properties"] = {"asset": f"asset-{chance.randrange(9)}", "campaign_id": f"mail-{chance.randrange(5)}", "path": "/"}
+            call["properties"]["session_id"] = f"s-{person}-{moment // story.DAY_MS}-{chance.randrange(3)}"
+        with self.lock:
+            self.calls[call["messageId"]] = call
+        return call
+
+
+def test_twenty_kills_lose_nothing_and_double_nothing(instances):
+    chance = random.Random(20)
+    product = instances.start("killed")
+    # Noon of yesterday, so that no moment lies near the end of a day.
+    load = Load(product, (time.time_ns() // 1_000_000 // story.DAY_MS - 1) * story.DAY_MS + story.DAY_MS // 2)
+    load.start()
+    for _ in range(KILLS):
+        time.sleep(chance.uniform(0.1, 1.5))
+        product.kill()
+        product.start()
+    time.sleep(1)
+    load.stop()
+    assert load.refused == []
+    assert len(load.accepted) > 1_000, "too little was accepted between the kills to show anything"
+
+    # The last word of everybody, so that nobody is without an account and every event is in an account's timeline.
+    finals = []
+    for person in range(40):
+        domain = COMPANIES[person % len(COMPANIES)]
+        final = {"type": "identify", "userId": f"u-{person}", "anonymousId": f"a-{person}", "messageId": f"final-{person}"}
+        finals.append({**final, "timestamp": story.Teller.iso(load.begun_ms), "traits": {"email": f"p{person}@{domain}"}})
+        group = {"type": "group", "userId": f"u-{person}", "groupId": f"acct-{domain}", "messageId": f"last-{person}"}
+        finals.append({**group, "timestamp": story.Teller.iso(load.begun_ms + 1 + person), "traits": {"name": domain}})
+    assert product.track("/v1/batch", {"batch": finals}).status == 200
+    for call in finals:
+        load.calls[call["messageId"]] = call
+        load.accepted.add(call["messageId"])
+
+    Reading.wait(product, lambda reading: load.accepted <= reading.events().keys(), within=120)
+    reading = Reading.settled(product, calm=5)
+    events = reading.events()
+    assert load.accepted - events.keys() == set(), "answered with 200 and lost"
+    assert {message: count for message, count in events.items() if count != 1} == {}, "counted more than once"
+    assert events.keys() <= load.calls.keys()
+
+    # A replay of the log on a fresh instance, and the oracle, come to the same.
+    log = [load.calls[message] for message in sorted(events)]
+    random.Random(3).shuffle(log)
+    requests = [
+        Request("POST", "/v1/batch", HEADERS, json.dumps({"batch": log[start : start + 100]}).encode(), time.time_ns() // 1_000_000)
+        for start in range(0, len(log), 100)
+    ]
+    replay = instances.start("replay")
+    for request in requests:
+        assert replay.request("POST", request.path, request.body, request.headers).status == 200
+    replayed = expect(replay, requests)
+    assert expect(product, requests, within=30).events() == events
+    assert replayed.events() == events
+    for name, row in reading.accounts.items():
+        loose = {"engagement_level", "leads"}
+        one, other = row.shown(), replayed.accounts[name].shown()
+        assert {key for key in one if one[key] != other[key]} <= loose, name
+        assert sorted((lead.identities, lead.score) for lead in row.leads) == sorted((lead.identities, lead.score) for lead in replayed.accounts[name].leads)
