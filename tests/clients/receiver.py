@@ -2,9 +2,9 @@
 
 import threading
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
-from recorder import read_body
+from recorder import Server, read_body
 
 
 @dataclass
@@ -33,8 +33,7 @@ class Receiver:
                 pass
 
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hooks/harpoon"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()

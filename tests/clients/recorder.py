@@ -1,6 +1,7 @@
 """A small HTTP proxy on the loopback interface that forwards everything to one server and remembers what passed."""
 
 import http.client
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -8,6 +9,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 # Headers that concern one connection and are not passed on.
 HOP_BY_HOP = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"}
+
+
+class Server(ThreadingHTTPServer):
+    """Serves until it is shut down; clients that go away without a word are no error."""
+
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 @dataclass(frozen=True)
@@ -50,8 +61,7 @@ class Recorder:
                 pass
 
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()

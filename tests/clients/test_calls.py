@@ -35,7 +35,7 @@ def body_of(request):
         raw = unfolded(request["raw"])
         body = ("".join(raw) if isinstance(raw, list) else raw).encode()
     elif "body" in request:
-        body = json.dumps(unfolded(request["body"]), separators=(",", ":")).encode()
+        body = json.dumps(unfolded(request["body"]), separators=(",", ":"), ensure_ascii=False).encode()
     else:
         body = b""
     if request.get("gzip"):

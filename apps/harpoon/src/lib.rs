@@ -1,6 +1,4 @@
-//! Harpoon on one machine: the stages of a deployment in one process, with no cloud account.
-//!
-//! [`local::Local::start`] starts everything on one port; `harpoon serve` does so and prints how to use it.
+#![doc = include_str!("../README.md")]
 
 pub mod local;
 pub mod local_queue;

@@ -38,7 +38,8 @@ pub struct Place {
 pub fn init_tracing(filter: &str) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(filter)?;
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let logs = tracing_subscriber::fmt().compact().with_target(false).with_ansi(colours).with_writer(std::io::stderr).with_env_filter(filter);
+    let logs =
+        tracing_subscriber::fmt().compact().with_target(false).with_ansi(colours).with_writer(std::io::stderr).with_env_filter(filter);
     // It fails only where logs are set up already.
     let _ = logs.try_init();
     Ok(())
@@ -60,8 +61,11 @@ pub async fn run(place: Place) -> anyhow::Result<()> {
     println!("{}", greeting(&local));
     stop_signal().await?;
     println!("\nStopping; what is not finished goes on at the next start.");
-    local.shutdown().await;
-    Ok(())
+    tokio::select! {
+        () = local.shutdown() => Ok(()),
+        // Whoever asks twice does not want to wait; nothing is lost, it only goes on later.
+        asked_again = stop_signal() => Ok(asked_again?),
+    }
 }
 
 fn greeting(local: &Local) -> String {

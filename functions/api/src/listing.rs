@@ -1,6 +1,6 @@
 //! Lists of rows, filtered and sorted in memory, with cursors that hold their place while rows come and go.
 
-use domain::Home;
+use domain::{Home, Timestamp, level::LevelRuleset};
 use pipeline::board::{Row, Rows};
 use serde::{Deserialize, Serialize};
 use std::{cmp::Ordering, sync::Arc};
@@ -79,19 +79,32 @@ pub(crate) struct Sorting<'m> {
     pub by: SortBy,
     /// Which end first.
     pub order: SortOrder,
-    /// The place of an account level, lowest 0.
-    pub account_rank: Box<dyn Fn(&str) -> i64 + Send + Sync + 'm>,
-    /// The place of a lead level, lowest 0.
-    pub lead_rank: Box<dyn Fn(&str) -> i64 + Send + Sync + 'm>,
+    /// The account levels, for the place of one.
+    pub account_levels: &'m LevelRuleset,
+    /// The lead levels.
+    pub lead_levels: &'m LevelRuleset,
+}
+
+/// A row's place while rows are sorted.
+struct Place<'r> {
+    numbers: [i64; 4],
+    text: &'r str,
+    home: &'r Home,
+}
+
+/// A level's place, lowest 0; what has no level comes before.
+fn rank(rules: &LevelRuleset, id: Option<&str>) -> i64 {
+    id.and_then(|id| rules.rank(id)).and_then(|rank| i64::try_from(rank).ok()).unwrap_or(-1)
 }
 
 impl Sorting<'_> {
-    fn numbers(&self, row: &Row) -> [i64; 4] {
-        let activity = row.last_activity_at.map_or(i64::MIN, |at| at.millis());
-        match self.by {
+    fn place<'r>(&self, row: &'r Row) -> Place<'r> {
+        let activity = row.last_activity_at.map_or(i64::MIN, Timestamp::millis);
+        let numbers = match self.by {
             SortBy::Priority => [
-                row.level.as_deref().map_or(-1, &self.account_rank),
-                row.hottest.as_deref().map_or(-1, &self.lead_rank),
+                rank(self.account_levels, row.level.as_deref()),
+                // A lead at the lowest level is not recorded.
+                rank(self.lead_levels, row.hottest.as_deref()).max(0),
                 i64::from(row.surge),
                 activity,
             ],
@@ -99,31 +112,31 @@ impl Sorting<'_> {
             SortBy::AccountScore => [i64::from(row.account_score), 0, 0, 0],
             SortBy::Engagement => [row.engagement, 0, 0, 0],
             SortBy::Name => [0; 4],
-        }
-    }
-
-    fn text<'r>(&self, row: &'r Row) -> &'r str {
-        if self.by == SortBy::Name { &row.folded_name } else { "" }
+        };
+        let text: &str = if self.by == SortBy::Name { &row.folded_name } else { "" };
+        Place { numbers, text, home: &row.home }
     }
 
     /// Where a row stands.
     pub(crate) fn key(&self, row: &Row) -> SortKey {
-        SortKey { numbers: self.numbers(row), text: self.text(row).to_owned(), home: row.home.clone() }
+        let place = self.place(row);
+        SortKey { numbers: place.numbers, text: place.text.to_owned(), home: place.home.clone() }
     }
 
-    fn compare(&self, a: &Row, b: &Row) -> Ordering {
-        let ordering = self.numbers(a).cmp(&self.numbers(b)).then_with(|| self.text(a).cmp(self.text(b)));
+    fn compare(&self, a: &Place<'_>, b: &Place<'_>) -> Ordering {
+        let ordering = a.numbers.cmp(&b.numbers).then_with(|| a.text.cmp(b.text));
         // Equal rows stand in the order of their homes, whichever end comes first.
-        self.order.apply(ordering).then_with(|| a.home.cmp(&b.home))
+        self.order.apply(ordering).then_with(|| a.home.cmp(b.home))
     }
 
-    fn is_after(&self, row: &Row, key: &SortKey) -> bool {
-        let ordering = self.numbers(row).cmp(&key.numbers).then_with(|| self.text(row).cmp(&key.text));
-        self.order.apply(ordering).then_with(|| row.home.cmp(&key.home)) == Ordering::Greater
-    }
-
-    /// The page after a key.
+    /// The page after a key, and whether there are more.
     pub(crate) fn page(&self, rows: &Rows, after: Option<&SortKey>, limit: usize, admits: impl Fn(&Row) -> bool) -> (Vec<Arc<Row>>, bool) {
-        rows.select(limit, |row| admits(row) && after.is_none_or(|key| self.is_after(row, key)), |a, b| self.compare(a, b))
+        let after = after.map(|key| Place { numbers: key.numbers, text: &key.text, home: &key.home });
+        let place = |row| {
+            let place = self.place(row);
+            let comes = after.as_ref().is_none_or(|after| self.compare(&place, after) == Ordering::Greater);
+            (comes && admits(row)).then_some(place)
+        };
+        rows.select(limit, place, |a, b| self.compare(a, b))
     }
 }

@@ -1,46 +1,32 @@
 //! What level reads from its environment.
 
-use thiserror::Error;
-
-/// A variable that is missing or can't be used.
-#[derive(Debug, Error)]
-#[error("the environment variable `{name}` is missing or wrong; {hint}")]
-pub struct MissingVariable {
-    name: &'static str,
-    hint: &'static str,
-}
+use pipeline::environment::{Environment, EnvironmentError};
 
 /// Level's configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// What the tables' names begin with.
     pub table_prefix: String,
-    /// Where dispatch reads.
-    pub dispatch_queue_url: String,
     /// Level's own queue, for split messages.
     pub level_queue_url: String,
+    /// Where dispatch reads.
+    pub dispatch_queue_url: String,
     /// Where what can never succeed is parked.
     pub dead_queue_url: String,
     /// After how many receives the queue itself gives a message up, as its redrive policy says.
     pub max_receives: u32,
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the place where the environment is read")]
-fn variable(name: &'static str, hint: &'static str) -> Result<String, MissingVariable> {
-    std::env::var(name).map_err(|_| MissingVariable { name, hint })
-}
-
 impl Config {
     /// Reads the environment once.
-    pub fn from_env() -> Result<Self, MissingVariable> {
+    pub fn from_env() -> Result<Self, EnvironmentError> {
+        let environment = Environment::of_process();
         Ok(Self {
-            table_prefix: variable("HARPOON_TABLE_PREFIX", "set it to what the tables' names begin with")?,
-            dispatch_queue_url: variable("HARPOON_DISPATCH_QUEUE_URL", "set it to the dispatch queue's URL")?,
-            level_queue_url: variable("HARPOON_LEVEL_QUEUE_URL", "set it to the level queue's URL")?,
-            dead_queue_url: variable("HARPOON_LEVEL_DEAD_QUEUE_URL", "set it to the URL of the level queue's dead queue")?,
-            max_receives: variable("HARPOON_MAX_RECEIVES", "set it to the queue's maxReceiveCount")?
-                .parse()
-                .map_err(|_| MissingVariable { name: "HARPOON_MAX_RECEIVES", hint: "set it to a whole number" })?,
+            table_prefix: environment.required("HARPOON_TABLE_PREFIX", "what the tables' names begin with")?,
+            level_queue_url: environment.required("HARPOON_LEVEL_QUEUE_URL", "the level queue's URL")?,
+            dispatch_queue_url: environment.required("HARPOON_DISPATCH_QUEUE_URL", "the dispatch queue's URL")?,
+            dead_queue_url: environment.required("HARPOON_LEVEL_DEAD_QUEUE_URL", "the URL of the level queue's dead queue")?,
+            max_receives: environment.number("HARPOON_MAX_RECEIVES", "the queue's maxReceiveCount, a whole number")?,
         })
     }
 }

@@ -73,7 +73,7 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
         }
         let model = self.models.at_least(workspace, score.record.model).await?;
         let leads = self.homes.lead_levels(workspace, home, Consistency::Strong).await?;
-        let step = transitions::Step { model: &model, thresholds, now };
+        let step = transitions::Step { model: &model, thresholds, now, is_account: home.account().is_some() };
         let outcome = step.take(before.as_ref().map(|before| &before.record), &leads.record, &score);
         if let Some(until) = outcome.standing.dwell_until {
             self.homes.store().write(put_due(workspace, home, until, 0)?).await?;

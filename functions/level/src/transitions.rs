@@ -18,6 +18,8 @@ pub(crate) struct Step<'a> {
     /// Engagement scores that some trigger watches.
     pub thresholds: &'a [i64],
     pub now: Timestamp,
+    /// A lead without an account has no account level.
+    pub is_account: bool,
 }
 
 /// The next standing and the next levels of the leads.
@@ -40,11 +42,15 @@ impl Step<'_> {
         let account_held = held(before.and_then(|b| b.level.as_deref()), before.and_then(|b| b.level_since));
         let document = &self.model.document;
         let was = before.map_or(0, |before| before.account_score);
-        let (level, since, hold) = self.assign(&document.account_levels, i64::from(record.account_score), account_held);
-        if let Some(to) = differs(account_held, level.as_deref()) {
-            changes.push((Changed::AccountLevel { from: id(account_held), to }, cause("account score", i64::from(was), i64::from(record.account_score))));
+        let mut hold = None;
+        if self.is_account {
+            let (level, since, held_until) = self.assign(&document.account_levels, i64::from(record.account_score), account_held);
+            if let Some(to) = differs(account_held, level.as_deref()) {
+                let why = cause("account score", i64::from(was), i64::from(record.account_score));
+                changes.push((Changed::AccountLevel { from: id(account_held), to }, why));
+            }
+            (standing.level, standing.level_since, hold) = (level, since, held_until);
         }
-        (standing.level, standing.level_since) = (level, since);
 
         let held_engagement = held(before.and_then(|b| b.engagement_level.as_deref()), before.and_then(|b| b.engagement_level_since));
         let was = before.map_or(0, |before| before.engagement);

@@ -1,38 +1,26 @@
 //! What rescore reads from its environment.
 
-use thiserror::Error;
-
-/// A variable that is missing.
-#[derive(Debug, Error)]
-#[error("the environment variable `{name}` is not set; {hint}")]
-pub struct MissingVariable {
-    name: &'static str,
-    hint: &'static str,
-}
+use pipeline::environment::{Environment, EnvironmentError};
 
 /// Rescore's configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// What the tables' names begin with.
     pub table_prefix: String,
-    /// Where dispatch reads.
-    pub dispatch_queue_url: String,
     /// Where score reads.
     pub score_queue_url: String,
-}
-
-#[expect(clippy::disallowed_methods, reason = "this is the place where the environment is read")]
-fn variable(name: &'static str, hint: &'static str) -> Result<String, MissingVariable> {
-    std::env::var(name).map_err(|_| MissingVariable { name, hint })
+    /// Where dispatch reads.
+    pub dispatch_queue_url: String,
 }
 
 impl Config {
     /// Reads the environment once.
-    pub fn from_env() -> Result<Self, MissingVariable> {
+    pub fn from_env() -> Result<Self, EnvironmentError> {
+        let environment = Environment::of_process();
         Ok(Self {
-            table_prefix: variable("HARPOON_TABLE_PREFIX", "set it to what the tables' names begin with")?,
-            dispatch_queue_url: variable("HARPOON_DISPATCH_QUEUE_URL", "set it to the dispatch queue's URL")?,
-            score_queue_url: variable("HARPOON_SCORE_QUEUE_URL", "set it to the score queue's URL")?,
+            table_prefix: environment.required("HARPOON_TABLE_PREFIX", "what the tables' names begin with")?,
+            score_queue_url: environment.required("HARPOON_SCORE_QUEUE_URL", "the score queue's URL")?,
+            dispatch_queue_url: environment.required("HARPOON_DISPATCH_QUEUE_URL", "the dispatch queue's URL")?,
         })
     }
 }

@@ -23,7 +23,7 @@ const REASONS: usize = 3;
 pub(crate) fn compute(home: &Home, gathered: &Gathered, model: &Model, as_of: Day, now: Timestamp) -> ScoreRecord {
     let account = gathered.own.account.as_ref().map(|account| &account.record);
     let inputs = inputs_digest(gathered);
-    let stamp = hash64(&[&inputs.to_le_bytes(), &model.digest().to_le_bytes(), &as_of.0.to_le_bytes()]);
+    let stamp = hash64(&[&inputs.to_le_bytes(), &account_versions(gathered), &model.digest().to_le_bytes(), &as_of.0.to_le_bytes()]);
     if let Some(into) = account.and_then(|account| account.merged_into.clone()) {
         return ScoreRecord { merged_into: Some(into), ..blank(stamp, inputs, model, as_of) };
     }
@@ -84,18 +84,22 @@ fn blank(stamp: u64, inputs: u64, model: &Model, as_of: Day) -> ScoreRecord {
     }
 }
 
-/// Digest of the versions of everything that was read: equal only when nothing was written in between.
+/// Digest of the versions of states and own fields: equal only when none was written in between.
 fn inputs_digest(gathered: &Gathered) -> u64 {
     let mut text = String::new();
     for partition in gathered.partitions() {
-        let account = partition.account.as_ref();
-        let id = account.map_or("", |account| account.record.id.as_str());
-        text.push_str(&format!("{id}\0{}\0{}\0", account.map_or(0, |account| account.version), partition.own.version));
+        let id = partition.account.as_ref().map_or("", |account| account.record.id.as_str());
+        text.push_str(&format!("{id}\0{}\0", partition.own.version));
         for stored in &partition.states {
             text.push_str(&format!("{}{},", stored.identity, stored.version));
         }
     }
     hash64(&[text.as_bytes()])
+}
+
+/// The versions of the accounts themselves: an owner or a domain is shown, but is no reason to notify anybody.
+fn account_versions(gathered: &Gathered) -> Vec<u8> {
+    gathered.partitions().flat_map(|partition| partition.account.as_ref().map_or(0, |account| account.version).to_le_bytes()).collect()
 }
 
 fn lead_scores(evaluation: &Evaluation<'_>) -> Vec<LeadScore> {

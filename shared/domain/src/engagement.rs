@@ -382,6 +382,17 @@ pub struct Matcher {
     digest: u64,
 }
 
+/// How long the key of something that counts once must be remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// For ever: once means once.
+    Forever,
+    /// As long as its session.
+    Session,
+    /// As long as its day.
+    Day,
+}
+
 /// That an event is counted by a part, and as what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counted {
@@ -412,6 +423,16 @@ impl Matcher {
     /// Names the set of parts: states that were folded with another set lack counts.
     pub const fn digest(&self) -> u64 {
         self.digest
+    }
+
+    /// How long a part's keys must be remembered. Keys of a part that is no longer asked for are kept.
+    pub fn memory(&self, part: PartId) -> Memory {
+        let found = self.parts.binary_search_by_key(&part, |(id, _)| *id).ok().and_then(|place| self.parts.get(place));
+        match found.map(|(_, part)| &part.count) {
+            Some(CountMode::OncePerSession) => Memory::Session,
+            Some(CountMode::OncePerKeyAndDay { .. }) => Memory::Day,
+            _ => Memory::Forever,
+        }
     }
 
     /// The parts that the event belongs to, in order of their ids, and how each counts it.

@@ -5,7 +5,7 @@
 
 use crate::{
     Channel, Day, Event, NamedAccount, Order, Timestamp,
-    engagement::{Counted, EventView, Matcher, PartId, plain_text},
+    engagement::{Counted, EventView, Matcher, Memory, PartId, plain_text},
     event::CallKind,
     field::FieldFacts,
     hash64,
@@ -151,7 +151,7 @@ impl Facts {
         self.last_seen = Some(self.last_seen.map_or(at, |known| known.max(at)));
         self.absorb_statements(event, &mut view, mapping);
         self.absorb_activity(event, &mut view, matcher);
-        self.prune();
+        self.prune(matcher);
     }
 
     /// The first day that still counts.
@@ -245,7 +245,7 @@ impl Facts {
 
     /// Drops what no one may look at any more. It depends only on the latest event, so that every order ends alike: days are
     /// dropped by themselves, sessions by the end of their epoch, and what counts once for ever is kept.
-    fn prune(&mut self) {
+    fn prune(&mut self, matcher: &Matcher) {
         let horizon = self.horizon();
         let old_day = |days: &PerDay| days.first_key_value().is_some_and(|(day, _)| *day < horizon);
         if self.channels.values().any(old_day) {
@@ -262,6 +262,14 @@ impl Facts {
         }
         let oldest_epoch = horizon.0.div_euclid(SESSION_EPOCH_DAYS);
         self.sessions.retain(|_, day| day.0.div_euclid(SESSION_EPOCH_DAYS) >= oldest_epoch);
+        for (part, keys) in &mut self.keys {
+            match matcher.memory(*part) {
+                Memory::Forever => {}
+                Memory::Session => keys.retain(|_, day| day.0.div_euclid(SESSION_EPOCH_DAYS) >= oldest_epoch),
+                Memory::Day => keys.retain(|_, day| *day >= horizon),
+            }
+        }
+        self.keys.retain(|_, keys| !keys.is_empty());
         let first_minute = u32::try_from(horizon.start().seconds().div_euclid(60)).unwrap_or_default();
         for minutes in self.minutes.values_mut() {
             if minutes.first().is_some_and(|minute| *minute < first_minute) {

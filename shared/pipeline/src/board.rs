@@ -158,17 +158,17 @@ impl Rows {
         self.0.get(place..).unwrap_or_default()
     }
 
-    /// At most `limit` rows that `keep` admits, in the order that `compare` gives, and whether there are more. Costs one pass and the
-    /// sorting of what is answered.
-    pub fn select(&self, limit: usize, keep: impl Fn(&Row) -> bool, compare: impl Fn(&Row, &Row) -> Ordering) -> (Vec<Arc<Row>>, bool) {
-        let mut found: Vec<&Arc<Row>> = self.0.iter().filter(|row| keep(row)).collect();
+    /// At most `limit` rows for which `key` gives something, in the order that `compare` gives to the keys, and whether there are more.
+    /// Costs one pass and the sorting of what is answered.
+    pub fn select<'r, K>(&'r self, limit: usize, key: impl Fn(&'r Row) -> Option<K>, compare: impl Fn(&K, &K) -> Ordering) -> (Vec<Arc<Row>>, bool) {
+        let mut found: Vec<(K, &Arc<Row>)> = self.0.iter().filter_map(|row| Some((key(row)?, row))).collect();
         let more = found.len() > limit;
         if more && limit > 0 {
-            found.select_nth_unstable_by(limit - 1, |a, b| compare(a, b));
+            found.select_nth_unstable_by(limit - 1, |(a, _), (b, _)| compare(a, b));
         }
         found.truncate(limit);
-        found.sort_unstable_by(|a, b| compare(a, b));
-        (found.into_iter().map(Arc::clone).collect(), more)
+        found.sort_unstable_by(|(a, _), (b, _)| compare(a, b));
+        (found.into_iter().map(|(_, row)| Arc::clone(row)).collect(), more)
     }
 
     /// Puts changed rows in their places; `None` takes a row away.

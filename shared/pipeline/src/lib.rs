@@ -3,6 +3,7 @@
 pub mod board;
 pub mod clock;
 pub mod credentials;
+pub mod environment;
 pub mod homes;
 pub mod memory;
 pub mod messages;

@@ -12,3 +12,5 @@ mod place;
 mod runner;
 #[cfg(test)]
 mod store;
+#[cfg(test)]
+mod wire;

@@ -131,12 +131,12 @@ async fn a_selection_is_the_sorted_beginning_of_what_passes() {
         given.put(&main(), &account(&format!("acct-{n}")), 0, &standing((n * 7) % 1_000)).await;
     }
     let rows = given.board.accounts(&main()).await.unwrap();
-    let highest = |a: &Row, b: &Row| b.account_score.cmp(&a.account_score);
-    let (page, more) = rows.select(3, |row| row.account_score < 500, highest);
+    let highest = |a: &i32, b: &i32| b.cmp(a);
+    let (page, more) = rows.select(3, |row| Some(row.account_score).filter(|score| *score < 500), highest);
     assert_eq!(page.iter().map(|row| row.account_score).collect::<Vec<_>>(), [499, 498, 497]);
     assert!(more);
-    let (page, more) = rows.select(2_000, |row| row.mentions("acct-99"), highest);
+    let (page, more) = rows.select(2_000, |row| row.mentions("acct-99").then_some(row.account_score), highest);
     // 99 and 990 to 999.
     assert_eq!((page.len(), more), (11, false));
-    assert_eq!(rows.select(0, |_| true, highest).0.len(), 0);
+    assert_eq!(rows.select(0, |row| Some(row.account_score), highest).0.len(), 0);
 }

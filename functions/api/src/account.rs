@@ -1,0 +1,336 @@
+//! One account: everything that is known of it, scored as of today, and why.
+
+use crate::{
+    Api, Ports,
+    accounts::{AccountItem, values},
+    auth::{Caller, Named},
+    problem::Problem,
+    query,
+    view::{TransitionView, level_name, moment},
+};
+use axum::{Json, extract::State};
+use domain::{
+    AccountId, Home, WorkspaceId,
+    evaluate::Evaluation,
+    explain::{Explanation, HeldLevels, known},
+    field::FieldFacts,
+    lead::Lead,
+    mail::WebDomain,
+    model::Model,
+    transition::Transition,
+};
+use http::Uri;
+use pipeline::{
+    Consistency, Query, Store, Table,
+    homes::Gathered,
+    records::{AccountOrigin, LeadLevels, Standing, from_item, history_partition},
+};
+use serde::Serialize;
+use serde_json::Value;
+use std::{collections::BTreeMap, sync::Arc};
+use utoipa::ToSchema;
+
+/// How many changes of its history an account shows.
+const HISTORY: usize = 50;
+/// How many reasons a summary gives.
+const REASONS: usize = 3;
+/// How many leads an explanation lists one by one.
+const EXPLAINED_LEADS: usize = 100;
+
+/// Everything that is known of an account.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AccountDetail {
+    /// What lists show; the scores are as of today.
+    #[serde(flatten)]
+    pub item: AccountItem,
+    /// The UTC day for which the scores hold.
+    #[schema(example = "2026-11-21")]
+    pub as_of: String,
+    /// The version of the scoring model.
+    pub model_version: u64,
+    /// How it came to be: `id` (an event or a person named its id) or `domain` (a lead's e-mail or website).
+    #[schema(example = "id")]
+    pub origin: &'static str,
+    /// When it came to be, RFC 3339.
+    pub created_at: String,
+    /// Its web domains, the first is shown.
+    pub domains: Vec<String>,
+    /// Its ids in other systems, by kind.
+    pub external_ids: BTreeMap<String, String>,
+    /// Accounts that were absorbed into it.
+    pub members: Vec<String>,
+    /// Since when it has its account level.
+    #[schema(required)]
+    pub account_level_since: Option<String>,
+    /// Since when it has its engagement level.
+    #[schema(required)]
+    pub engagement_level_since: Option<String>,
+    /// Where the value of each field comes from.
+    pub field_sources: BTreeMap<String, FieldSources>,
+    /// Surge, with what it was decided by.
+    #[schema(value_type = Object)]
+    pub surge: Value,
+    /// Why the scores are what they are, in short; `/explain` says everything.
+    pub explanation: Summary,
+    /// The last changes of levels, scores and surge, newest first.
+    pub history: Vec<TransitionView>,
+}
+
+/// The statement that holds for a field, and the others.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FieldSources {
+    /// The value that holds; null when a person cleared the field.
+    #[schema(value_type = Object, required)]
+    pub value: Value,
+    /// Who states it: `manual`, `crm_import`, `enrichment`, `group` or `form`.
+    pub source: &'static str,
+    /// When it was stated, RFC 3339.
+    pub at: String,
+    /// Every statement, the strongest source first.
+    pub statements: Vec<Statement>,
+}
+
+/// What one source states about a field.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Statement {
+    /// The value; null clears.
+    #[schema(value_type = Object, required)]
+    pub value: Value,
+    /// Who states it.
+    pub source: &'static str,
+    /// When, RFC 3339.
+    pub at: String,
+}
+
+/// An explanation in short.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Summary {
+    /// What adds most.
+    #[schema(example = json!(["1,000 employees or more: +50", "Demo request by Ann Weaver: +50"]))]
+    pub reasons: Vec<String>,
+    /// The next account level and the shortest way there; null at the top.
+    #[schema(value_type = Option<Object>, required)]
+    pub next_account_level: Value,
+    /// The next engagement level and the shortest ways there; null at the top.
+    #[schema(value_type = Option<Object>, required)]
+    pub next_engagement_level: Value,
+}
+
+/// A home as it was read, ready to be evaluated.
+pub(crate) struct Whole {
+    pub(crate) home: Home,
+    pub(crate) gathered: Gathered,
+    pub(crate) standing: Option<Standing>,
+    pub(crate) lead_levels: LeadLevels,
+    pub(crate) model: Arc<Model>,
+}
+
+impl Whole {
+    pub(crate) fn held(&self) -> HeldLevels<'_> {
+        let standing = self.standing.as_ref();
+        HeldLevels {
+            account: standing.and_then(|standing| standing.level.as_deref()),
+            engagement: standing.and_then(|standing| standing.engagement_level.as_deref()),
+            leads: &self.lead_levels.levels,
+        }
+    }
+}
+
+impl<P: Ports> Api<P> {
+    /// The account that an address names by id or else by a domain; the one that it was absorbed into, if it was.
+    pub(crate) async fn account_named(&self, workspace: &WorkspaceId, named: &str) -> Result<AccountId, Problem> {
+        if let Ok(id) = AccountId::new(named) {
+            if self.homes.account(workspace, &id, Consistency::Strong).await?.is_some() {
+                return Ok(self.homes.root(workspace, &id, Consistency::Strong).await?);
+            }
+        }
+        if let Some(domain) = WebDomain::from_url(named) {
+            if let Some(claim) = self.homes.domain_claim(workspace, domain.as_str(), Consistency::Strong).await? {
+                return Ok(self.homes.root(workspace, &claim.record.account, Consistency::Strong).await?);
+            }
+        }
+        Err(Problem::not_found("account", named))
+    }
+
+    /// Reads a home with everything that its scores and levels follow from.
+    pub(crate) async fn whole(&self, workspace: &WorkspaceId, home: Home) -> Result<Whole, Problem> {
+        let (gathered, standing, lead_levels) = futures::try_join!(
+            self.homes.gather(workspace, &home, Consistency::Strong),
+            self.homes.standing(workspace, &home, Consistency::Strong),
+            self.homes.lead_levels(workspace, &home, Consistency::Strong),
+        )?;
+        let model = self.models.current(workspace).await?;
+        Ok(Whole { home, gathered, standing: standing.map(|standing| standing.record), lead_levels: lead_levels.record, model })
+    }
+
+    async fn history(&self, workspace: &WorkspaceId, home: &Home, model: &Model) -> Result<Vec<TransitionView>, Problem> {
+        let query = Query::partition(Table::Accounts, history_partition(workspace, home)).descending().limit(HISTORY);
+        let page = self.store.query(&query).await?;
+        let mut history = Vec::with_capacity(page.items.len());
+        for item in &page.items {
+            history.push(TransitionView::new(&from_item::<Transition>(item)?, model));
+        }
+        Ok(history)
+    }
+
+    /// Everything about an account, as of today.
+    pub(crate) async fn detail(&self, workspace: &WorkspaceId, account: &AccountId) -> Result<AccountDetail, Problem> {
+        let whole = self.whole(workspace, Home::Account(account.clone())).await?;
+        let Some(record) = whole.gathered.own.account.as_ref().map(|record| &record.record) else {
+            return Err(Problem::not_found("account", account.as_str()));
+        };
+        let history = self.history(workspace, &whole.home, &whole.model).await?;
+        let evaluation = Evaluation::new(&whole.model, whole.gathered.inputs(), self.now().day());
+        let explanation = Explanation::new(&whole.model, &evaluation, whole.held(), REASONS);
+        let standing = whole.standing.as_ref();
+        let members = whole.gathered.members.iter().filter_map(|member| member.account.as_ref());
+        Ok(AccountDetail {
+            item: item(&whole, record, &evaluation),
+            as_of: explanation.as_of.clone(),
+            model_version: whole.model.version(),
+            origin: match record.origin {
+                AccountOrigin::Id => "id",
+                AccountOrigin::Domain => "domain",
+            },
+            created_at: record.created_at.to_string(),
+            domains: record.domains.clone(),
+            external_ids: record.external_ids.clone(),
+            members: members.map(|member| member.record.id.to_string()).collect(),
+            account_level_since: moment(standing.and_then(|standing| standing.level_since)),
+            engagement_level_since: moment(standing.and_then(|standing| standing.engagement_level_since)),
+            field_sources: sources(&evaluation.fields),
+            surge: json(&explanation.surge),
+            explanation: summary(&explanation),
+            history,
+        })
+    }
+}
+
+fn json<T: Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+fn item(whole: &Whole, record: &pipeline::records::AccountRecord, evaluation: &Evaluation<'_>) -> AccountItem {
+    let document = &whole.model.document;
+    let held = whole.held();
+    let (fit, standing) = (&evaluation.account, whole.standing.as_ref());
+    let domain = record.domains.first().cloned();
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    AccountItem {
+        account_id: record.id.to_string(),
+        name: evaluation.fields.winner("name").map(|winner| winner.value.to_string()).or_else(|| domain.clone()),
+        domain,
+        account_score: fit.score,
+        account_level: level_name(&document.account_levels, held.account),
+        account_level_id: held.account.map(str::to_owned),
+        engagement_score: evaluation.engagement.shown(),
+        engagement_level: level_name(&document.engagement_levels, held.engagement),
+        engagement_level_id: held.engagement.map(str::to_owned),
+        hottest_lead_level_id: standing.and_then(|standing| standing.hottest.clone()),
+        total_leads: count(evaluation.people().count()),
+        sessions: count(evaluation.people().map(Lead::sessions).sum()),
+        surge_active: evaluation.surge.active,
+        last_activity_at: moment(evaluation.last_activity()),
+        owner: record.owner.clone(),
+        tier: record.tier.clone(),
+        priority: record.priority.clone(),
+        points_possible: fit.possible,
+        fields_known: count(fit.known),
+        fields_used: count(fit.of),
+        known: known(fit.known, fit.of),
+        fields: values(evaluation.fields.winners().map(|(name, winner)| (name, winner.value))),
+    }
+}
+
+fn sources(fields: &FieldFacts) -> BTreeMap<String, FieldSources> {
+    let statement = |fact: &domain::field::FieldFact| Statement { value: json(&fact.value), source: fact.source.as_str(), at: fact.at.to_string() };
+    let mut sources = BTreeMap::new();
+    for name in fields.names() {
+        let statements: Vec<Statement> = fields.facts(name.as_str()).map(|(fact, _)| statement(fact)).collect();
+        let (value, source, at) = match fields.winner(name.as_str()) {
+            Some(winner) => (json(winner.value), winner.source.as_str(), winner.at.to_string()),
+            // Cleared: the strongest source says so.
+            None => match statements.first() {
+                Some(first) => (Value::Null, first.source, first.at.clone()),
+                None => continue,
+            },
+        };
+        sources.insert(name.to_string(), FieldSources { value, source, at, statements });
+    }
+    sources
+}
+
+/// The rules that add most, and the ways to the next levels.
+fn summary(explanation: &Explanation) -> Summary {
+    let mut reasons: Vec<(i64, String)> = Vec::new();
+    for rule in explanation.account.rules.iter().filter(|rule| rule.line.points > 0) {
+        reasons.push((rule.line.points.into(), format!("{}: +{}", rule.line.name, rule.line.points)));
+    }
+    for lead in &explanation.engagement.leads {
+        let who = if lead.is_account { String::new() } else { format!(" by {}", lead.label) };
+        for rule in lead.rules.iter().filter(|rule| rule.points > 0) {
+            reasons.push((rule.points, format!("{}{who}: +{}", rule.name, rule.points)));
+        }
+    }
+    reasons.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    Summary {
+        reasons: reasons.into_iter().take(REASONS).map(|(_, text)| text).collect(),
+        next_account_level: json(&explanation.account.level.next),
+        next_engagement_level: json(&explanation.engagement.level.next),
+    }
+}
+
+/// Show an account
+///
+/// By its id, else by one of its domains. Scores are as of today; levels are those that it holds.
+#[utoipa::path(get, path = "/api/v1/accounts/{id}", operation_id = "showAccount", tag = "Accounts",
+    params(("id" = String, Path, description = "The account's id, or one of its domains", example = "northwind-looms.example")),
+    responses((status = 200, description = "The account", body = AccountDetail)))]
+pub(crate) async fn show<P: Ports>(
+    State(api): State<Arc<Api<P>>>,
+    Caller(workspace): Caller,
+    Named(id): Named,
+    uri: Uri,
+) -> Result<Json<AccountDetail>, Problem> {
+    query::none(&uri)?;
+    let account = api.account_named(&workspace, &id).await?;
+    Ok(Json(api.detail(&workspace, &account).await?))
+}
+
+/// Explain an account's scores
+///
+/// Every rule with its points, the fields or events behind it, decay and the caps that bit, rules that did not match and why, surge, and
+/// the shortest way to the next levels. The points always sum to the score shown: `account.rules` and `account.caps` to
+/// `account.score`; the `counts` of `engagement.leads` and `engagement.others` to `engagement.score`; a lead's `rules` and `cap` to
+/// its `score`; a rule's `days` and `cap` to its `points`.
+#[utoipa::path(get, path = "/api/v1/accounts/{id}/explain", operation_id = "explainAccount", tag = "Accounts",
+    params(("id" = String, Path, description = "The account's id, or one of its domains")),
+    responses((status = 200, description = "The explanation, as of today", body = Object, example = json!({
+        "as_of": "2026-11-21",
+        "rulesets": {"model": 1, "account": {"id": "enterprise-b2b-saas", "name": "Enterprise B2B SaaS", "version": 1}},
+        "account": {
+            "score": 50, "possible": 145, "fields_known": 1, "fields_used": 4, "known": "1 of 4 fields known", "missing_could_add": 95,
+            "rules": [{"rule_id": "employees", "name": "1,000 employees or more", "points": 50, "possible": 50, "outcome": "matched",
+                "fields": [{"field": "employees", "value": 1500}], "why": "holds: `employees` is 1500"}],
+            "caps": [],
+            "level": {"current": {"id": "qualified", "name": "Qualified", "min": 50}, "next": {"id": "target", "name": "Target", "min": 80,
+                "points_needed": 30, "reachable": true,
+                "ways": [{"rule_id": "industry", "name": "In a target industry", "points": 30, "times": 1, "needs": ["industry"]}]}}
+        },
+        "engagement": {"score": 49, "leads": [{"lead_id": "ld_00000000000000000000000000000000", "label": "Ann Weaver", "score": 49, "counts": 49,
+            "rules": [{"rule_id": "demo_request", "name": "Demo request", "points": 49, "count": 1,
+                "days": [{"day": "2026-11-18", "count": 1, "raw": 50, "decayed_milli": 48858, "points": 49}]}]}]},
+        "surge": {"active": false, "window_events": 1, "window_leads": 1, "ratio_percent": 33}
+    }))))]
+pub(crate) async fn explain<P: Ports>(
+    State(api): State<Arc<Api<P>>>,
+    Caller(workspace): Caller,
+    Named(id): Named,
+    uri: Uri,
+) -> Result<Json<Explanation>, Problem> {
+    query::none(&uri)?;
+    let account = api.account_named(&workspace, &id).await?;
+    let whole = api.whole(&workspace, Home::Account(account)).await?;
+    let evaluation = Evaluation::new(&whole.model, whole.gathered.inputs(), api.now().day());
+    Ok(Json(Explanation::new(&whole.model, &evaluation, whole.held(), EXPLAINED_LEADS)))
+}
