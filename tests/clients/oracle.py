@@ -307,6 +307,8 @@ LEAD_LEVELS = ((0, "cold"), (25, "warm"), (50, "hot"), (75, "very_hot"))
 ENGAGEMENT_LEVELS = ((0, "cold"), (30, "warm"), (80, "hot"), (150, "very_hot"))
 ACCOUNT_LEVELS = ((0, "low_priority"), (20, "standard"), (50, "qualified"), (80, "target"))
 
+LEVEL_NAMES = {"low_priority": "Low Priority", "standard": "Standard", "qualified": "Qualified", "target": "Target"}
+
 
 def level(ladder, score):
     return [name for floor, name in ladder if score >= floor][-1]
@@ -410,6 +412,10 @@ class Lead:
     @property
     def score(self):
         return shown(self.milli)
+
+    @property
+    def sessions(self):
+        return len({session(event) for event in self.events})
 
     @property
     def levels(self):

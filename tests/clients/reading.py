@@ -8,24 +8,22 @@ import oracle
 from product import Product, quoted
 
 
-def name_of(level):
-    """A level as the oracle names it: `Very Hot` and `very_hot` are one."""
-    if isinstance(level, dict):
-        level = level.get("id") or level.get("name")
-    return level.lower().replace(" ", "_") if level else level
-
-
 @dataclass(frozen=True)
 class LeadRow:
+    """A lead as it is shown. Two of them are equal when everything but the level is, which may depend on the order of arrival."""
+
     identities: frozenset
+    account: str | None
     email: str | None
     score: int
-    level: str
+    events: int
+    sessions: int
+    level: str = field(compare=False)
 
     @classmethod
     def of(cls, item):
         identities = frozenset((one["kind"], one["value"]) for one in item["identities"])
-        return cls(identities, item.get("email"), item["engagement_score"], name_of(item["lead_level"]))
+        return cls(identities, item["account_id"], item["email"], item["score"], item["events"], item["sessions"], item["level_id"])
 
     def __str__(self):
         return " + ".join(sorted(f"{kind} {value}" for kind, value in self.identities))
@@ -40,10 +38,14 @@ class AccountRow:
     def shown(self):
         """What must be equal whatever way the events came: everything but moments that depend on the clock."""
         names = (
-            "account_id", "domain", "name", "account_score", "account_level", "engagement_score", "engagement_level", "total_leads",
-            "surge_active", "fields",
+            "account_id", "domain", "name", "account_score", "account_level_id", "engagement_score", "total_leads", "sessions", "surge_active",
+            "fields", "fields_known",
         )  # fmt: skip
-        return {name: self.item.get(name) for name in names} | {"leads": sorted(self.leads, key=str)}
+        return {name: self.item[name] for name in names} | {"leads": sorted(self.leads, key=str)}
+
+    def levels(self):
+        """What may depend on the order in which events arrived, because levels are not left at once."""
+        return {str(lead): lead.level for lead in self.leads} | {self.item["account_id"]: self.item["engagement_level_id"]}
 
 
 @dataclass
@@ -99,7 +101,9 @@ class Reading:
         return self.comparable() == other.comparable()
 
     def comparable(self):
-        return ({name: (row.shown(), row.messages) for name, row in self.accounts.items()}, self.unresolved)
+        """What must not change when the same events come once more."""
+        accounts = {name: (row.shown(), row.levels(), row.messages) for name, row in self.accounts.items()}
+        return (accounts, {str(row): (row, row.level) for row in self.unresolved.values()})
 
     # --------------------------------------------------------------------------------------------------------------------- against the oracle
 
@@ -119,15 +123,17 @@ def account_differences(account: oracle.Account, row: AccountRow):
     item = row.item
     expected = {
         "account_score": account.fit,
-        "account_level": account.level,
+        "account_level_id": account.level,
         "engagement_score": account.engagement,
         "total_leads": len(account.leads),
+        "sessions": sum(lead.sessions for lead in account.leads),
         "surge_active": account.surge,
+        "fields_known": len(account.fields.keys() & {"employees", "revenue", "country", "industry"}),
+        "account_level": oracle.LEVEL_NAMES[account.level],
     }
-    shown = {**item, "account_level": name_of(item["account_level"])}
-    found = [f"{account.id}: {key} should be {value}, is {shown[key]}" for key, value in expected.items() if shown[key] != value]
-    if (engagement_level := name_of(item["engagement_level"])) not in account.engagement_levels:
-        found.append(f"{account.id}: engagement_level should be of {account.engagement_levels}, is {engagement_level}")
+    found = [f"{account.id}: {key} should be {value}, is {item[key]}" for key, value in expected.items() if item[key] != value]
+    if item["engagement_level_id"] not in account.engagement_levels:
+        found.append(f"{account.id}: engagement level should be of {account.engagement_levels}, is {item['engagement_level_id']}")
     if item["domain"] not in (account.domains or {None}):
         found.append(f"{account.id}: domain should be of {account.domains}, is {item['domain']}")
     if "name" in account.fields and item["name"] != account.fields["name"]:
@@ -149,8 +155,11 @@ def lead_differences(where, expected, rows):
         found.append(f"{where}: there should be no lead {sorted(identities)}")
     for identities in expected.keys() & rows.keys():
         lead, row = expected[identities], rows[identities]
-        if lead.score != row.score:
-            found.append(f"{where}: lead {row} should have {lead.score}, has {row.score}")
+        for what, should, is_ in (
+            ("points", lead.score, row.score), ("events", len(lead.events), row.events), ("sessions", lead.sessions, row.sessions), ("account", lead.account, row.account),
+        ):  # fmt: skip
+            if should != is_:
+                found.append(f"{where}: lead {row}: {what} should be {should}, is {is_}")
         if row.level not in lead.levels:
             found.append(f"{where}: lead {row} should be of {lead.levels}, is {row.level}")
         if lead.email and row.email and lead.email != row.email.lower():

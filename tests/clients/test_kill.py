@@ -16,8 +16,10 @@ from recorder import Request
 KILLS = 20
 SENDERS = 4
 HEADERS = (("Authorization", write_key_header()), ("Content-Type", "application/json"))
-COMPANIES = ["umberline-paper.com", "corrigan-pumpworks.com", "tarnholt-shipping.com", "vexley-optics.io", "ilmenau-ropeworks.de"]
-EVENTS = ["Page View", "Content Downloaded", "Demo Requested", "Email Clicked", "Meeting Held", "Search Performed"]
+PEOPLE = 400
+COMPANIES = [domain for _, domain, *_ in story.COMPANIES if domain][:20]
+# So few points each that hardly anybody reaches the cap, where a lost event would not show.
+EVENTS = {"Page View": 50, "Content Downloaded": 10, "Demo Requested": 2, "Email Clicked": 20, "Meeting Held": 2, "Search Performed": 16}
 
 
 @dataclass
@@ -50,7 +52,7 @@ class Load:
             while len(waiting) < 60:
                 waiting.append(self.call(chance, number, made))
                 made += 1
-            size = chance.choice([1, 5, 20, 40])
+            size = chance.choice([1, 5, 10, 30])
             # Some of what was accepted is sent once more: a client that did not hear an answer does that too.
             batch = chance.sample(waiting, size)
             body = json.dumps({"batch": batch}).encode()
@@ -71,11 +73,11 @@ class Load:
                 waiting = [call for call in waiting if call["messageId"] not in sent or call["messageId"] in keep]
             elif answer.status != 503:
                 self.refused.append(answer)
-            time.sleep(chance.random() * 0.02)
+            time.sleep(chance.random() * 0.06)
 
     def call(self, chance, number, made):
-        """A call of one of 40 people; every one of them has an anonymous id, and says who they are again and again."""
-        person = chance.randrange(40)
+        """A call of one of the people; every one of them has an anonymous id, and says who they are again and again."""
+        person = chance.randrange(PEOPLE)
         domain = COMPANIES[person % len(COMPANIES)]
         who = {"userId": f"u-{person}"} if chance.random() < 0.7 else {"anonymousId": f"a-{person}"}
         moment = self.begun_ms - chance.randrange(30) * story.DAY_MS - (number * 1_000_000 + made) % 1_200_000
@@ -83,11 +85,11 @@ class Load:
         if chance.random() < 0.1:
             call |= {"type": "identify", "userId": f"u-{person}", "anonymousId": f"a-{person}"}
             call["traits"] = {"email": f"p{person}@{domain}"}
-        elif chance.random() < 0.05:
+        elif chance.random() < 0.04:
             call |= {"type": "group", "groupId": f"acct-{domain}", "traits": {"employees": 1000 + person, "industry": "Technology"}}
         else:
-            call |= {"type": "track", "event": chance.choice(EVENTS)}
-            call["properties"] = {"asset": f"asset-{chance.randrange(9)}", "campaign_id": f"mail-{chance.randrange(5)}", "path": "/"}
+            call |= {"type": "track", "event": chance.choices(list(EVENTS), list(EVENTS.values()))[0]}
+            call["properties"] = {"asset": f"asset-{chance.randrange(9)}", "campaign_id": f"mail-{chance.randrange(50)}", "path": "/"}
             call["properties"]["session_id"] = f"s-{person}-{moment // story.DAY_MS}-{chance.randrange(3)}"
         with self.lock:
             self.calls[call["messageId"]] = call
@@ -111,13 +113,14 @@ def test_twenty_kills_lose_nothing_and_double_nothing(instances):
 
     # The last word of everybody, so that nobody is without an account and every event is in an account's timeline.
     finals = []
-    for person in range(40):
+    for person in range(PEOPLE):
         domain = COMPANIES[person % len(COMPANIES)]
         final = {"type": "identify", "userId": f"u-{person}", "anonymousId": f"a-{person}", "messageId": f"final-{person}"}
         finals.append({**final, "timestamp": story.Teller.iso(load.begun_ms), "traits": {"email": f"p{person}@{domain}"}})
         group = {"type": "group", "userId": f"u-{person}", "groupId": f"acct-{domain}", "messageId": f"last-{person}"}
         finals.append({**group, "timestamp": story.Teller.iso(load.begun_ms + 1 + person), "traits": {"name": domain}})
-    assert product.track("/v1/batch", {"batch": finals}).status == 200
+    for start in range(0, len(finals), 100):
+        assert product.track("/v1/batch", {"batch": finals[start : start + 100]}).status == 200
     for call in finals:
         load.calls[call["messageId"]] = call
         load.accepted.add(call["messageId"])
@@ -142,8 +145,4 @@ def test_twenty_kills_lose_nothing_and_double_nothing(instances):
     replayed = expect(replay, requests)
     assert expect(product, requests, within=30).events() == events
     assert replayed.events() == events
-    for name, row in reading.accounts.items():
-        loose = {"engagement_level", "leads"}
-        one, other = row.shown(), replayed.accounts[name].shown()
-        assert {key for key in one if one[key] != other[key]} <= loose, name
-        assert sorted((lead.identities, lead.score) for lead in row.leads) == sorted((lead.identities, lead.score) for lead in replayed.accounts[name].leads)
+    assert {name: row.shown() for name, row in replayed.accounts.items()} == {name: row.shown() for name, row in reading.accounts.items()}

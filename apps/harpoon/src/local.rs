@@ -129,7 +129,7 @@ impl Local {
             Parts { store: store.clone(), queues: queues.clone(), keys, options, base_url: base_url.clone(), stop: stopped.clone() };
         let mut running = JoinSet::new();
         parts.spawn_stages(&mut running)?;
-        let routes = server::routes(parts.tracking(), parts.api()?);
+        let routes = server::routes(parts.tracking(), parts.api());
         let stopped = async move {
             let mut stopped = stopped;
             stopped.wait().await;
@@ -232,8 +232,9 @@ impl Parts {
         })
     }
 
-    fn api(&self) -> anyhow::Result<axum::Router> {
-        Ok(server::no_api())
+    fn api(&self) -> axum::Router {
+        let api = api::Api::new(self.store.clone(), self.secrets(), self.options.clock.clone(), self.queue("score"));
+        api::router(api.allow_private_destinations(self.options.allow_private_destinations))
     }
 
     fn spawn<S: Stage>(&self, running: &mut JoinSet<()>, source: EventSource, stage: S) {

@@ -29,6 +29,14 @@ impl Parameters {
         self.faults.push(Fault::of(name, detail));
     }
 
+    /// What was wrong so far, or else this.
+    pub(crate) fn refuse(mut self, name: &str, detail: &str) -> Problem {
+        if self.faults.is_empty() {
+            self.fault(name, detail);
+        }
+        Problem::parameters(self.faults).unwrap_or_else(Problem::internal)
+    }
+
     /// A text of 1 to `max` characters.
     pub(crate) fn text(&mut self, name: &'static str, max: usize) -> Option<String> {
         self.known.push(name);
@@ -69,6 +77,13 @@ impl Parameters {
             self.fault(name, format!("must be ISO 8601, such as `2026-11-21T08:00:00Z` or `2026-11-21`, got `{text}`"));
         }
         moment
+    }
+
+    /// As [`Self::moment`]; a day alone stands for its last millisecond.
+    pub(crate) fn end(&mut self, name: &'static str) -> Option<Timestamp> {
+        let moment = self.moment(name)?;
+        let whole_day = self.pairs.iter().any(|(key, value)| key == name && value.trim().len() == 10);
+        Some(if whole_day { moment.day().plus(1).start().plus_millis(-1) } else { moment })
     }
 
     /// How many items a page may have.

@@ -141,8 +141,15 @@ impl Facts {
         Self { parts: matcher.digest(), ..Self::default() }
     }
 
-    /// Adds one event, which the caller knows to be distinct.
-    pub fn absorb(&mut self, event: &Event, matcher: &Matcher, mapping: &AccountMapping) {
+    /// Adds events, which the caller knows to be distinct, and drops what is too old to be looked at.
+    pub fn absorb_all<'e>(&mut self, events: impl IntoIterator<Item = &'e Event>, matcher: &Matcher, mapping: &AccountMapping) {
+        for event in events {
+            self.absorb(event, matcher, mapping);
+        }
+        self.prune(matcher);
+    }
+
+    fn absorb(&mut self, event: &Event, matcher: &Matcher, mapping: &AccountMapping) {
         let mut view = EventView::new(event);
         self.count += 1;
         self.fresh += u64::from(event.is_fresh());
@@ -151,7 +158,6 @@ impl Facts {
         self.last_seen = Some(self.last_seen.map_or(at, |known| known.max(at)));
         self.absorb_statements(event, &mut view, mapping);
         self.absorb_activity(event, &mut view, matcher);
-        self.prune(matcher);
     }
 
     /// The first day that still counts.

@@ -137,9 +137,7 @@ impl IdentityState {
                 }
             }
         }
-        for event in &fresh {
-            self.facts.absorb(event, matcher, mapping);
-        }
+        self.facts.absorb_all(fresh.iter().copied(), matcher, mapping);
         let place = self.window.batches.partition_point(|known| *known < batch);
         self.window.batches.insert(place, batch);
         if !own.is_empty() {
@@ -195,9 +193,7 @@ impl IdentityState {
         let mut seen = BTreeSet::new();
         for (batch, events) in &parcels {
             let fresh: Vec<&Event> = events.iter().filter(|event| seen.insert(event.id_hash())).collect();
-            for event in &fresh {
-                state.facts.absorb(event, matcher, mapping);
-            }
+            state.facts.absorb_all(fresh.iter().copied(), matcher, mapping);
             if state.window.batches.last() != Some(batch) {
                 state.window.batches.push(*batch);
             }

@@ -35,7 +35,7 @@ fn depth(visible: u64, hidden: u64, dead: u64) -> Depth {
     Depth { visible, hidden, dead }
 }
 
-mod memory_queue {
+mod over_memory {
     use super::*;
 
     #[tokio::test]
@@ -56,7 +56,7 @@ mod memory_queue {
     }
 }
 
-mod local_queue {
+mod over_a_file {
     use super::*;
 
     #[tokio::test]

@@ -175,3 +175,31 @@ async fn a_schedule_goes_on_after_a_run_that_failed_or_panicked() {
     stop.send(true).unwrap();
     running.await.unwrap();
 }
+
+/// The lines of one resource of the template.
+fn resource(template: &str, name: &str) -> String {
+    let lines = template.lines().skip_while(|line| *line != format!("  {name}:")).skip(1);
+    lines.take_while(|line| line.is_empty() || line.starts_with("   ")).collect::<Vec<_>>().join("\n")
+}
+
+/// A number of a resource; `None` when it does not name it.
+fn number(resource: &str, name: &str) -> Option<u64> {
+    let rest = resource.split(&format!("{name}: ")).nth(1)?;
+    rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
+}
+
+#[test]
+fn the_numbers_are_those_of_the_template() {
+    let template = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/template.yaml")).unwrap();
+    for source in runner::EVENT_SOURCES {
+        let stage = format!("{}{}", source.stage[..1].to_uppercase(), &source.stage[1..]);
+        let (function, queue) = (resource(&template, &format!("{stage}Function")), resource(&template, &format!("{stage}Queue")));
+        let seconds = |duration: Duration| Some(duration.as_secs());
+        assert_eq!(number(&function, "BatchSize"), Some(source.batch_size as u64), "{stage}");
+        assert_eq!(number(&function, "MaximumBatchingWindowInSeconds").or(Some(0)), seconds(source.window), "{stage}");
+        assert_eq!(number(&function, "MaximumConcurrency"), Some(source.concurrency as u64), "{stage}");
+        assert_eq!(number(&function, "Timeout"), seconds(source.timeout), "{stage}");
+        assert_eq!(number(&queue, "VisibilityTimeout"), seconds(source.visibility()), "{stage}");
+        assert_eq!(number(&queue, "maxReceiveCount"), Some(u64::from(source.max_receives)), "{stage}");
+    }
+}

@@ -36,7 +36,7 @@ fn event(n: usize, name: &str, age_days: i32, asset: u8) -> Event {
 fn state(model: &Model, who: &str, events: &[(usize, &str, i32, u8)]) -> IdentityState {
     let mut state = IdentityState::new(Identity::user(who), &model.matcher);
     for (n, name, age, asset) in events {
-        state.facts.absorb(&event(*n, name, *age, *asset), &model.matcher, &model.document.mapping);
+        state.facts.absorb_all([&event(*n, name, *age, *asset)], &model.matcher, &model.document.mapping);
     }
     state
 }

@@ -224,6 +224,11 @@ impl FieldFacts {
         self.fields.iter().filter_map(|(name, kept)| Some((name, Self::best(kept)?)))
     }
 
+    /// Every field about which anything is stated, also those that are cleared, in the order of the names.
+    pub fn names(&self) -> impl Iterator<Item = &FieldName> {
+        self.fields.keys()
+    }
+
     /// Every fact that is kept about a field, the strongest source first: what an account page shows as alternatives.
     pub fn facts(&self, name: &str) -> impl Iterator<Item = (&FieldFact, Keep)> {
         self.fields.get(name).into_iter().flatten().map(|kept| (&kept.fact, kept.keep))

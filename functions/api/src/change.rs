@@ -1,0 +1,456 @@
+//! What a person says of an account: owner, tier, priority, fields, domains, ids in other systems.
+//!
+//! A change and the due moment that makes score look at it are written in one transaction. The message that follows only makes it faster.
+
+use crate::{
+    ATTEMPTS, Api, Ports,
+    account::AccountDetail,
+    accounts::TIERS,
+    auth::{Caller, Named},
+    body::{Json as Body, Object, Said, clean, pointer, single},
+    problem::{Fault, Problem},
+    query,
+};
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use domain::{
+    AccountId, Home, Order, Timestamp, WorkspaceId,
+    field::{FieldFact, FieldName, FieldSource, FieldValue, Keep},
+    mail::WebDomain,
+    model::Model,
+};
+use http::{StatusCode, Uri, header};
+use pipeline::{
+    Consistency, Store, StoreError, Versioned, Write,
+    homes::{put_due, put_record, unchanged},
+    records::{ACCOUNT, AccountOrigin, AccountRecord, DomainClaim, OWN_FIELDS, OwnFields, domain_key, external_key, from_item, home_key},
+};
+use serde::Serialize;
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+use utoipa::ToSchema;
+
+/// The most domains and external ids of an account; all that one request changes is one transaction.
+const MAX_IDS: usize = 20;
+/// The most fields that one request changes.
+const MAX_FIELDS: usize = 100;
+
+/// What may be said of an account. Whatever is absent stays.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"owner": "dana@yourcompany.example", "tier": "1:1", "fields": {"employees": "1,000+", "country": "US"}}))]
+#[expect(dead_code, reason = "it documents the body; the body itself is read with every fault at once")]
+pub(crate) struct AccountChange {
+    /// Who looks after it; null for nobody.
+    owner: Option<String>,
+    /// `1:1`, `1:few` or `1:many` for a named account; null for none.
+    tier: Option<String>,
+    /// The named account's priority; null for none.
+    priority: Option<String>,
+    /// Its name; the same as `fields.name`. Null shows the domain instead.
+    name: Option<String>,
+    /// Web domains to add. An account that was made for one of them automatically is absorbed.
+    domains: Option<Vec<String>>,
+    /// Ids in other systems, by kind; null removes one.
+    #[schema(value_type = Option<Object>, example = json!({"salesforce": "0015e00000XyZ"}))]
+    external_ids: Option<BTreeMap<String, Option<String>>>,
+    /// Field values by name. They win over every other source until they are deleted; null clears a field.
+    #[schema(value_type = Option<Object>)]
+    fields: Option<BTreeMap<String, Value>>,
+}
+
+/// A change that was read.
+struct Change {
+    owner: Said<String>,
+    tier: Said<String>,
+    priority: Said<String>,
+    domains: Vec<WebDomain>,
+    external_ids: Vec<(String, Option<String>)>,
+    fields: Vec<(FieldName, Option<FieldValue>)>,
+}
+
+impl Change {
+    fn read(value: &Value, model: &Model) -> Result<Self, Problem> {
+        const KEYS: [&str; 7] = ["owner", "tier", "priority", "name", "domains", "external_ids", "fields"];
+        let mut body = Object::of(value, &KEYS)?;
+        let owner = body.text("owner", 200);
+        let tier = body.text("tier", 16);
+        if tier.as_ref().and_then(|tier| tier.as_deref()).is_some_and(|tier| TIERS.iter().all(|(known, _)| *known != tier)) {
+            body.fault("/tier", "must be `1:1`, `1:few` or `1:many`, or null");
+        }
+        let priority = body.text("priority", 64);
+        let domains = read_domains(&mut body, model);
+        let external_ids = read_external_ids(&mut body);
+        let fields = read_fields(&mut body, model);
+        body.finish(Self { owner, tier, priority, domains, external_ids, fields })
+    }
+}
+
+fn read_domains(body: &mut Object<'_>, model: &Model) -> Vec<WebDomain> {
+    let mut domains: Vec<WebDomain> = Vec::new();
+    for (at, value) in body.array("domains", MAX_IDS) {
+        match value.as_str().map(WebDomain::new) {
+            Some(Ok(domain)) if !domain.is_corporate() => body.fault(at, format!("`{domain}` is no company's own domain: it belongs to mailbox providers or universities")),
+            Some(Ok(domain)) if model.is_own_domain(domain.as_str()) => body.fault(at, format!("`{domain}` is your own company's domain")),
+            Some(Ok(domain)) if domains.contains(&domain) => {}
+            Some(Ok(domain)) => domains.push(domain),
+            Some(Err(error)) => body.fault(at, error.to_string()),
+            None => body.fault(at, "must be the text of a web domain, such as `northwind-looms.com`"),
+        }
+    }
+    domains
+}
+
+fn read_external_ids(body: &mut Object<'_>) -> Vec<(String, Option<String>)> {
+    let mut ids = Vec::new();
+    for (at, kind, value) in body.entries("external_ids", MAX_IDS) {
+        let kind = kind.trim().to_lowercase();
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-' | '.');
+        if kind.is_empty() || kind.len() > 64 || !kind.chars().all(fits) {
+            body.fault(at, "a kind has 1 to 64 of `a-z`, `0-9`, `_`, `-` and `.`, such as `salesforce`");
+            continue;
+        }
+        if ids.iter().any(|(known, _)| *known == kind) {
+            body.fault(at, "names the same kind a second time");
+            continue;
+        }
+        match value {
+            Value::Null => ids.push((kind, None)),
+            Value::String(text) => match clean(text, 256) {
+                Some(id) => ids.push((kind, Some(id))),
+                None => body.fault(at, "must be a text of 1 to 256 characters, or null"),
+            },
+            _ => body.fault(at, "must be a text of 1 to 256 characters, or null"),
+        }
+    }
+    ids
+}
+
+fn read_fields(body: &mut Object<'_>, model: &Model) -> Vec<(FieldName, Option<FieldValue>)> {
+    let mut listed = body.entries("fields", MAX_FIELDS);
+    if let Some(name) = body.value("name") {
+        if listed.iter().any(|(_, field, _)| *field == "name") {
+            body.fault("/fields/name", "is given as `name`, too; give one of them");
+        }
+        listed.push(("/name".to_owned(), "name", name));
+    }
+    let mut fields = Vec::new();
+    for (at, name, value) in listed {
+        let name = match FieldName::new(name) {
+            Ok(name) => name,
+            Err(error) => {
+                body.fault(at, error.to_string());
+                continue;
+            }
+        };
+        match model.document.mapping.coerce(&name, value) {
+            Ok(value) => fields.push((name, value)),
+            Err(error) => body.fault(at, error.to_string()),
+        }
+    }
+    fields
+}
+
+/// What came of one try to write a change.
+enum Tried {
+    /// It is written; these homes are to be scored.
+    Done { created: bool, touched: BTreeSet<Home> },
+    /// There is no such account.
+    Missing,
+}
+
+/// The writes of one change, together.
+struct Draft {
+    writes: Vec<Write>,
+    record: AccountRecord,
+    touched: BTreeSet<Home>,
+}
+
+impl<P: Ports> Api<P> {
+    async fn change(&self, workspace: &WorkspaceId, account: &AccountId, change: &Change, create: bool) -> Result<bool, Problem> {
+        for _ in 0..ATTEMPTS {
+            match self.try_change(workspace, account, change, create).await {
+                Ok(Tried::Done { created, touched }) => {
+                    self.touch(workspace, touched).await;
+                    return Ok(created);
+                }
+                Ok(Tried::Missing) => return Err(Problem::not_found("account", account.as_str())),
+                Err(Failed::Store(error)) if error.is_conflict() => {}
+                Err(Failed::Store(error)) => return Err(error.into()),
+                Err(Failed::Problem(problem)) => return Err(problem),
+            }
+        }
+        Err(Problem::busy())
+    }
+
+    async fn try_change(&self, workspace: &WorkspaceId, account: &AccountId, change: &Change, create: bool) -> Result<Tried, Failed> {
+        let now = self.now();
+        let home = Home::Account(account.clone());
+        let before = match self.homes.account(workspace, account, Consistency::Strong).await? {
+            Some(found) => found,
+            None if create => Versioned { version: 0, record: new_account(account, now) },
+            None => return Ok(Tried::Missing),
+        };
+        let mut draft = Draft { writes: Vec::new(), record: before.record.clone(), touched: BTreeSet::new() };
+        let said = |text: &Said<String>, known: &mut Option<String>| {
+            if let Some(text) = text {
+                known.clone_from(text);
+            }
+        };
+        said(&change.owner, &mut draft.record.owner);
+        said(&change.tier, &mut draft.record.tier);
+        said(&change.priority, &mut draft.record.priority);
+        for (i, domain) in change.domains.iter().enumerate() {
+            self.adopt(workspace, domain, &format!("/domains/{i}"), &mut draft, now).await?;
+        }
+        for (kind, id) in &change.external_ids {
+            self.name_elsewhere(workspace, kind, id.as_deref(), &mut draft).await?;
+        }
+        if !change.fields.is_empty() {
+            let own = self.homes.own_fields(workspace, account).await?;
+            if let Some(changed) = with_fields(&own.record, &change.fields, now) {
+                draft.writes.push(put_record(home_key(workspace, &home, OWN_FIELDS), own.version, &changed)?);
+            }
+        }
+        let created = before.version == 0;
+        if draft.record != before.record || created {
+            draft.writes.push(put_record(home_key(workspace, &home, ACCOUNT), before.version, &draft.record)?);
+        }
+        if draft.writes.is_empty() {
+            return Ok(Tried::Done { created, touched: BTreeSet::new() });
+        }
+        draft.touched.insert(home);
+        for home in &draft.touched {
+            draft.writes.push(put_due(workspace, home, now, 0)?);
+        }
+        self.store.transact(draft.writes).await?;
+        Ok(Tried::Done { created, touched: draft.touched })
+    }
+
+    /// Gives a web domain to the account. An account that was made for it automatically is absorbed.
+    async fn adopt(&self, workspace: &WorkspaceId, domain: &WebDomain, at: &str, draft: &mut Draft, now: Timestamp) -> Result<(), Failed> {
+        let account = draft.record.id.clone();
+        if !draft.record.domains.iter().any(|known| known == domain.as_str()) {
+            draft.record.domains.push(domain.as_str().to_owned());
+        }
+        let key = domain_key(workspace, domain.as_str());
+        let ours = DomainClaim { account: account.clone(), origin: AccountOrigin::Id, at: now };
+        let Some(claim) = self.homes.domain_claim(workspace, domain.as_str(), Consistency::Strong).await? else {
+            draft.writes.push(put_record(key, 0, &ours)?);
+            return Ok(());
+        };
+        let owner = self.homes.root(workspace, &claim.record.account, Consistency::Strong).await?;
+        if owner == account {
+            return Ok(());
+        }
+        draft.writes.push(put_record(key, claim.version, &ours)?);
+        if draft.record.members.contains(&owner) {
+            // Another domain of this request has absorbed it.
+            return Ok(());
+        }
+        let absorbed = self.homes.account(workspace, &owner, Consistency::Strong).await?;
+        let Some(mut absorbed) = absorbed.filter(|absorbed| absorbed.record.origin == AccountOrigin::Domain) else {
+            let fault = Fault::at(at, format!("belongs to the account `{owner}`"));
+            return Err(Failed::Problem(Problem::conflict(format!("the domain `{domain}` belongs to another account")).with(fault)));
+        };
+        absorbed.record.merged_into = Some(account);
+        draft.record.members.push(owner.clone());
+        let home = Home::Account(owner);
+        draft.writes.push(put_record(home_key(workspace, &home, ACCOUNT), absorbed.version, &absorbed.record)?);
+        draft.touched.insert(home);
+        Ok(())
+    }
+
+    /// Notes the account's id in another system, or removes it.
+    async fn name_elsewhere(&self, workspace: &WorkspaceId, kind: &str, id: Option<&str>, draft: &mut Draft) -> Result<(), Failed> {
+        let before = match id {
+            Some(id) => draft.record.external_ids.insert(kind.to_owned(), id.to_owned()),
+            None => draft.record.external_ids.remove(kind),
+        };
+        let stored = async |id: &str| -> Result<Option<Versioned<AccountId>>, StoreError> {
+            let item = self.store.read(&external_key(workspace, kind, id), Consistency::Strong).await?;
+            item.map(|item| Ok(Versioned { version: item.version, record: from_item(&item)? })).transpose()
+        };
+        if let Some(before) = before.as_deref().filter(|before| Some(*before) != id) {
+            if let Some(found) = stored(before).await?.filter(|found| found.record == draft.record.id) {
+                draft.writes.push(Write::Delete(external_key(workspace, kind, before), unchanged(found.version)));
+            }
+        }
+        let Some(id) = id else { return Ok(()) };
+        match stored(id).await? {
+            None => draft.writes.push(put_record(external_key(workspace, kind, id), 0, &draft.record.id)?),
+            Some(found) if found.record == draft.record.id => {}
+            Some(found) => {
+                let root = self.homes.root(workspace, &found.record, Consistency::Strong).await?;
+                if root != draft.record.id {
+                    let fault = Fault::at(pointer("/external_ids", kind), format!("names the account `{root}`"));
+                    return Err(Failed::Problem(Problem::conflict(format!("the {kind} id belongs to another account")).with(fault)));
+                }
+                draft.writes.push(put_record(external_key(workspace, kind, id), found.version, &draft.record.id)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what a person states about a field of the account. Answers whether there was anything.
+    async fn try_forget(&self, workspace: &WorkspaceId, account: &AccountId, name: &FieldName) -> Result<bool, Failed> {
+        let now = self.now();
+        let root = Home::Account(account.clone());
+        let gathered = self.homes.gather(workspace, &root, Consistency::Strong).await?;
+        let mut writes = Vec::new();
+        for partition in gathered.partitions() {
+            let mut own = partition.own.record.clone();
+            let Some(of) = partition.account.as_ref().map(|of| of.record.id.clone()) else { continue };
+            if own.facts.forget(name, FieldSource::Manual) {
+                own.fresh = own.fresh.saturating_add(1);
+                writes.push(put_record(home_key(workspace, &Home::Account(of), OWN_FIELDS), partition.own.version, &own)?);
+            }
+        }
+        if writes.is_empty() {
+            return Ok(false);
+        }
+        writes.push(put_due(workspace, &root, now, 0)?);
+        self.store.transact(writes).await?;
+        Ok(true)
+    }
+}
+
+/// Why a try failed.
+enum Failed {
+    Store(StoreError),
+    Problem(Problem),
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// An account that a person names.
+pub(crate) fn new_account(account: &AccountId, now: Timestamp) -> AccountRecord {
+    AccountRecord {
+        id: account.clone(),
+        origin: AccountOrigin::Id,
+        created_at: now,
+        domains: Vec::new(),
+        external_ids: BTreeMap::new(),
+        merged_into: None,
+        members: Vec::new(),
+        owner: None,
+        tier: None,
+        priority: None,
+    }
+}
+
+/// The own fields with a person's statements; `None` when they say nothing new.
+fn with_fields(own: &OwnFields, fields: &[(FieldName, Option<FieldValue>)], now: Timestamp) -> Option<OwnFields> {
+    let mut changed = own.clone();
+    let mut any = false;
+    for (name, value) in fields {
+        let manual = own.facts.facts(name.as_str()).find(|(fact, _)| fact.source == FieldSource::Manual).map(|(fact, _)| fact);
+        if manual.is_some_and(|manual| manual.value == *value) {
+            continue;
+        }
+        // What is said last wins, also within a millisecond and when a clock went back.
+        let at = manual.map_or(now, |manual| now.max(manual.at.plus_millis(1)));
+        changed.facts.merge(name, FieldFact::new(value.clone(), Order { at, tie: 0 }, FieldSource::Manual), Keep::Latest);
+        any = true;
+    }
+    changed.fresh = changed.fresh.saturating_add(1);
+    any.then_some(changed)
+}
+
+/// Change an account
+///
+/// Whatever the body does not name stays. Field values are read by their declared types; they are the account's manual statements, which
+/// win over every other source. The answer shows the new scores; levels and notifications follow within seconds.
+#[utoipa::path(patch, path = "/api/v1/accounts/{id}", operation_id = "changeAccount", tag = "Accounts",
+    params(("id" = String, Path, description = "The account's id, or one of its domains")),
+    request_body(content = AccountChange, content_type = "application/json"),
+    responses((status = 200, description = "The account after the change", body = AccountDetail)))]
+pub(crate) async fn patch<P: Ports>(
+    State(api): State<Arc<Api<P>>>,
+    Caller(workspace): Caller,
+    Named(id): Named,
+    uri: Uri,
+    Body(body): Body,
+) -> Result<Json<AccountDetail>, Problem> {
+    query::none(&uri)?;
+    let model = api.models.current(&workspace).await?;
+    let change = Change::read(&body, &model)?;
+    let account = api.account_named(&workspace, &id).await?;
+    api.change(&workspace, &account, &change, false).await?;
+    Ok(Json(api.detail(&workspace, &account).await?))
+}
+
+/// Make an account, or change it
+///
+/// As `PATCH`, but an account that is not there is made, under exactly this id.
+#[utoipa::path(put, path = "/api/v1/accounts/{id}", operation_id = "putAccount", tag = "Accounts",
+    params(("id" = String, Path, description = "The account's id")),
+    request_body(content = AccountChange, content_type = "application/json"),
+    responses(
+        (status = 200, description = "The account after the change", body = AccountDetail),
+        (status = 201, description = "The account that was made", body = AccountDetail),
+    ))]
+pub(crate) async fn put<P: Ports>(
+    State(api): State<Arc<Api<P>>>,
+    Caller(workspace): Caller,
+    Named(id): Named,
+    uri: Uri,
+    Body(body): Body,
+) -> Result<Response, Problem> {
+    query::none(&uri)?;
+    let model = api.models.current(&workspace).await?;
+    let change = Change::read(&body, &model)?;
+    let account = AccountId::new(&id).map_err(|error| single(Fault::at("", format!("the id in the address is none: {error}"))))?;
+    let account = api.homes.root(&workspace, &account, Consistency::Strong).await?;
+    let created = api.change(&workspace, &account, &change, true).await?;
+    let detail = Json(api.detail(&workspace, &account).await?);
+    if !created {
+        return Ok(detail.into_response());
+    }
+    let address: String = url::form_urlencoded::byte_serialize(account.as_str().as_bytes()).collect();
+    let location = [(header::LOCATION, format!("/api/v1/accounts/{}", address.replace('+', "%20")))];
+    Ok((StatusCode::CREATED, location, detail).into_response())
+}
+
+/// Undo a person's statement about a field
+///
+/// The field again has the value that the strongest other source states.
+#[utoipa::path(delete, path = "/api/v1/accounts/{id}/fields/{name}", operation_id = "forgetField", tag = "Accounts",
+    params(
+        ("id" = String, Path, description = "The account's id, or one of its domains"),
+        ("name" = String, Path, description = "The field's name", example = "employees"),
+    ),
+    responses((status = 200, description = "The account after the change", body = AccountDetail)))]
+pub(crate) async fn forget<P: Ports>(
+    State(api): State<Arc<Api<P>>>,
+    Caller(workspace): Caller,
+    Named((id, name)): Named<(String, String)>,
+    uri: Uri,
+) -> Result<Json<AccountDetail>, Problem> {
+    query::none(&uri)?;
+    let account = api.account_named(&workspace, &id).await?;
+    let nothing = || Problem::not_found("manual statement about the field", &name);
+    let field = FieldName::new(&name).map_err(|_| nothing())?;
+    for _ in 0..ATTEMPTS {
+        match api.try_forget(&workspace, &account, &field).await {
+            Ok(true) => {
+                api.touch(&workspace, BTreeSet::from([Home::Account(account.clone())])).await;
+                return Ok(Json(api.detail(&workspace, &account).await?));
+            }
+            Ok(false) => return Err(nothing()),
+            Err(Failed::Store(error)) if error.is_conflict() => {}
+            Err(Failed::Store(error)) => return Err(error.into()),
+            Err(Failed::Problem(problem)) => return Err(problem),
+        }
+    }
+    Err(Problem::busy())
+}
