@@ -403,6 +403,7 @@ def surges(earning, leads, first_day, today):
 class Lead:
     identities: set
     events: list
+    today: int = 0
     account: str | None = None
     may_have_been_at: set = field(default_factory=set)
     most: int = 0
@@ -415,7 +416,7 @@ class Lead:
 
     @property
     def sessions(self):
-        return len({session(event) for event in self.events})
+        return len({session(event) for event in self.events if event.day > self.today - LOOK_BACK_DAYS})
 
     @property
     def levels(self):
@@ -543,7 +544,7 @@ class World:
             for identities in groups.values():
                 if ("user", user) in identities:
                     identities.add(("anonymous", anonymous))
-        return [Lead(identities, [event for one in identities for event in people.get(one, [])]) for identities in groups.values()]
+        return [Lead(identities, [event for one in identities for event in people.get(one, [])], self.today) for identities in groups.values()]
 
     def _owners(self, leads):
         """An account that events name owns its leads' company domain."""

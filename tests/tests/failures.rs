@@ -154,16 +154,16 @@ async fn a_lease_that_nobody_served_is_enqueued_again() {
     let world = World::new();
     world.take(vec![identify("m0", "u1", "ada@quarrystone-mills.com", start()).build(), page("m1", "u1", "s1", start()).build()]).await.unwrap();
     let due = world.score_of("quarrystone-mills.com").await.unwrap().due_at.unwrap();
-    world.clock.set(due);
+    world.clock.set(due.plus_millis(rescore::SETTLED_MS));
     assert_eq!(world.rescorer.run().await.unwrap().accounts, 1);
     // The message is lost. Nothing is enqueued until the lease ends.
     assert_eq!(world.touched().len(), 1);
     assert_eq!(world.rescorer.run().await.unwrap().accounts, 0);
-    world.clock.advance(rescore::LEASE_MS);
+    world.clock.advance(rescore::LEASE_MS + rescore::SETTLED_MS);
     assert_eq!(world.rescorer.run().await.unwrap().accounts, 1);
     world.settle().await.unwrap();
     // It was served: the next change lies ahead, and the lease is gone.
-    world.clock.advance(rescore::LEASE_MS);
+    world.clock.advance(3 * rescore::LEASE_MS);
     assert_eq!(world.rescorer.run().await.unwrap().accounts, 0);
     assert!(world.score_of("quarrystone-mills.com").await.unwrap().due_at.unwrap() > world.now());
 }

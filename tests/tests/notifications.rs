@@ -153,6 +153,7 @@ async fn a_change_made_outside_the_queues_is_scored_though_its_message_was_lost(
         put_due(&world.workspace, &home, world.now(), 0).unwrap(),
     ];
     world.store.transact(writes).await.unwrap();
+    world.clock.advance(rescore::SETTLED_MS);
     world.rescorer.run().await.unwrap();
     world.settle().await.unwrap();
     assert_eq!(world.score_of("acct_1").await.unwrap().account_score, 50);

@@ -150,7 +150,7 @@ async fn decay_lowers_a_level_at_the_right_moment_and_touches_nobody_else() {
     // Warm begins at 30 and is left 10 % below, under 27: 50 · 2^(−d/90) < 26.5 first on day 83 (26.4).
     let mut fell = None;
     for day in 1..=90 {
-        world.clock.set(start().day().plus(day).start());
+        world.clock.set(start().day().plus(day).start().plus_millis(rescore::SETTLED_MS));
         world.rescorer.run().await.unwrap();
         world.settle().await.unwrap();
         let standing = world.standing_of("quarrystone-mills.com").await.unwrap();

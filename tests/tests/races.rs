@@ -162,7 +162,7 @@ async fn a_home_that_a_lead_left_is_scored_although_the_worker_died() {
     assert!(world.attempt(&world.resolver, moving, 2).await);
     world.settle().await.unwrap();
     assert_eq!(world.score_of("fernhollow-labs.com").await.unwrap().total_leads, 1);
-    world.clock.advance(1);
+    world.clock.advance(rescore::SETTLED_MS);
     world.rescorer.run().await.unwrap();
     world.settle().await.unwrap();
     assert_eq!(world.score_of("quarrystone-mills.com").await.unwrap().total_leads, 0);

@@ -95,6 +95,7 @@ async fn run(batches: Vec<Vec<Event>>, settle_between: bool) -> BTreeMap<String,
         }
     }
     world.settle().await.unwrap();
+    world.clock.advance(rescore::SETTLED_MS);
     world.rescorer.run().await.unwrap();
     world.settle().await.unwrap();
     shown(&world).await

@@ -1,5 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+pub mod client;
+pub mod demo;
+pub mod explain;
 pub mod local;
 pub mod local_queue;
 pub mod runner;
@@ -7,3 +10,4 @@ pub mod serve;
 pub mod server;
 pub mod setup;
 pub mod store;
+pub mod text;

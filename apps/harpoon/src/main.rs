@@ -1,7 +1,10 @@
 //! The `harpoon` program.
 
 use clap::{Parser, Subcommand};
-use harpoon::serve::{self, Place};
+use harpoon::{
+    demo, explain,
+    serve::{self, Place},
+};
 use std::process::ExitCode;
 
 /// Account-based marketing: tracking calls in, scored accounts and notifications out.
@@ -21,6 +24,10 @@ struct Arguments {
 enum Command {
     /// Run everything on this machine (the default).
     Serve,
+    /// Send a month of invented activity to the running server.
+    Demo(demo::Arguments),
+    /// Show why an account of the running server has the scores that it has.
+    Explain(explain::Arguments),
 }
 
 #[tokio::main]
@@ -38,5 +45,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     serve::init_tracing(&arguments.log)?;
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(arguments.place).await,
+        Command::Demo(demo) => demo::run(&arguments.place, &demo).await,
+        Command::Explain(explain) => explain::run(&arguments.place, &explain).await,
     }
 }

@@ -37,13 +37,6 @@ pub fn routes(tracking: Tracking, api: Router) -> Router {
     api.merge(tracking)
 }
 
-/// An API that is not there yet.
-pub fn no_api() -> Router {
-    Router::new()
-        .route("/healthz", any(|| async { "ok" }))
-        .fallback(|| async { problem(StatusCode::NOT_FOUND, "There is nothing at this address") })
-}
-
 /// Serves until `stopped` resolves; then open connections have a little time to finish.
 ///
 /// # Errors

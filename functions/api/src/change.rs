@@ -44,7 +44,6 @@ const MAX_FIELDS: usize = 100;
 /// What may be said of an account. Whatever is absent stays.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"owner": "dana@yourcompany.example", "tier": "1:1", "fields": {"employees": "1,000+", "country": "US"}}))]
-#[expect(dead_code, reason = "it documents the body; the body itself is read with every fault at once")]
 pub(crate) struct AccountChange {
     /// Who looks after it; null for nobody.
     owner: Option<String>,

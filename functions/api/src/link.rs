@@ -34,7 +34,6 @@ use utoipa::ToSchema;
 /// Where a lead belongs.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"account_id": "acct_4711"}))]
-#[expect(dead_code, reason = "it documents the body; the body itself is read with every fault at once")]
 pub(crate) struct LeadLink {
     /// The account, which is made when it is not there; null holds the lead out of every account.
     #[schema(required)]

@@ -155,11 +155,6 @@ impl Problem {
         self.errors.push(fault);
         self
     }
-
-    /// Its status.
-    pub const fn status(&self) -> StatusCode {
-        self.status
-    }
 }
 
 impl From<Problems> for Problem {

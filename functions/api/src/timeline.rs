@@ -179,9 +179,7 @@ fn daily(states: &[(IdentityId, &IdentityState, Option<IdentityId>)], from: Opti
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before, with all other parameters unchanged"),
     ),
     responses(
-        (status = 200, description = "One page of events, or with `view=daily` a page of days", content(
-            (Page<TimelineItem> = "application/json"),
-        )),
+        (status = 200, description = "One page of events; with `view=daily` a page of days, each `{day, events, channels}`", body = Page<TimelineItem>),
     ))]
 pub(crate) async fn show<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(workspace): Caller, Named(id): Named, uri: Uri) -> Result<Response, Problem> {
     let mut query = Parameters::of(&uri);

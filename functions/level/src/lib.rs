@@ -153,16 +153,18 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> S
         let places: BTreeSet<Place> =
             batch.iter().flat_map(|received| received.message.homes.iter().map(|home| (received.message.workspace.clone(), home.clone()))).collect();
         let mut watched: BTreeMap<WorkspaceId, Vec<i64>> = BTreeMap::new();
+        let mut failed: BTreeMap<Place, String> = BTreeMap::new();
         for workspace in places.iter().map(|(workspace, _)| workspace).collect::<BTreeSet<_>>() {
             match self.thresholds(workspace).await {
-                Ok(thresholds) => watched.insert(workspace.clone(), thresholds),
+                Ok(thresholds) => drop(watched.insert(workspace.clone(), thresholds)),
                 Err(e) => {
-                    let reason = e.to_string();
-                    return batch.iter().map(|_| Outcome::Failed(StageError::retry(reason.clone()))).collect();
+                    let theirs = places.iter().filter(|(of, _)| of == workspace);
+                    failed.extend(theirs.map(|place| (place.clone(), e.to_string())));
                 }
-            };
+            }
         }
         let watched = &watched;
+        let places: Vec<Place> = places.into_iter().filter(|place| !failed.contains_key(place)).collect();
         let recorded: Vec<(Place, Result<Option<Versioned<Standing>>, StageError>)> = stream::iter(places)
             .map(|(workspace, home)| async move {
                 let thresholds = watched.get(&workspace).map(Vec::as_slice).unwrap_or_default();
@@ -180,7 +182,6 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> S
             .collect()
             .await;
 
-        let mut failed: BTreeMap<Place, String> = BTreeMap::new();
         let mut standings: BTreeMap<WorkspaceId, Vec<(Home, Versioned<Standing>)>> = BTreeMap::new();
         for ((workspace, home), standing) in recorded {
             match standing {

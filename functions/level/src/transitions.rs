@@ -8,7 +8,7 @@ use domain::{
 };
 use pipeline::{
     Versioned,
-    records::{LeadLevels, ScoreRecord, Standing},
+    records::{LeadLevels, NAMED_LEADS, ScoreRecord, Standing},
 };
 use std::collections::BTreeMap;
 
@@ -35,7 +35,8 @@ impl Step<'_> {
     pub(crate) fn take(&self, before: Option<&Standing>, leads: &LeadLevels, score: &Versioned<ScoreRecord>) -> Taken {
         let record = &score.record;
         let mut standing = row(before, score);
-        if record.merged_into.is_some() {
+        // Nobody is there any more: absorbed, or a lead that has found an account.
+        if record.merged_into.is_some() || (!self.is_account && record.total_leads == 0) {
             return Taken { standing, lead_levels: LeadLevels::default() };
         }
         let mut changes: Vec<(Changed, String)> = Vec::new();
@@ -72,7 +73,11 @@ impl Step<'_> {
         }
         standing.dwell_until = crate::sooner(crate::sooner(hold, hold_engagement), hold_leads);
 
-        let silent = before.is_some_and(|before| before.inputs != record.inputs && before.fresh == record.fresh) || (before.is_none() && record.fresh == 0);
+        // Only fresh events and changes notify, and the passing of days; old events, imports and publications do not.
+        let silent = match before {
+            None => record.fresh == 0,
+            Some(before) => before.fresh == record.fresh && (before.inputs != record.inputs || before.model != record.model),
+        };
         for (change, cause) in changes {
             standing.seq = standing.seq.saturating_add(1);
             standing.pending.push(Transition { seq: standing.seq, at: self.now, change, cause, silent });
@@ -93,10 +98,16 @@ impl Step<'_> {
         let ruleset = &self.model.document.lead_levels;
         let lowest = ruleset.levels.first().map(|level| level.id.as_str()).unwrap_or_default();
         let scores: BTreeMap<IdentityId, i64> = record.leads.iter().map(|lead| (lead.lead, lead.score)).collect();
+        let cut = record.leads.len() >= NAMED_LEADS;
         let mut next = LeadLevels::default();
         let mut hold = None;
         let everyone: std::collections::BTreeSet<IdentityId> = scores.keys().chain(leads.levels.keys()).copied().collect();
         for lead in everyone {
+            // The record names the best leads only; who is not among them keeps the level when others were left out.
+            if cut && !scores.contains_key(&lead) {
+                next.levels.extend(leads.levels.get_key_value(&lead).map(|(lead, held)| (*lead, held.clone())));
+                continue;
+            }
             let score = scores.get(&lead).copied().unwrap_or_default();
             let before = leads.levels.get(&lead).map(|(level, since)| (level.as_str(), *since));
             let (level, since, held_until) = self.assign(ruleset, score, before);
@@ -136,6 +147,7 @@ fn row(before: Option<&Standing>, score: &Versioned<ScoreRecord>) -> Standing {
     let record = &score.record;
     Standing {
         served: score.version,
+        model: record.model,
         inputs: record.inputs,
         fresh: record.fresh,
         seq: before.map_or(0, |before| before.seq),

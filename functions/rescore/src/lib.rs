@@ -2,17 +2,25 @@
 
 pub mod config;
 
-use domain::{Timestamp, WorkspaceId};
+use domain::{Home, Timestamp, WorkspaceId};
+use futures::{StreamExt, TryStreamExt, stream};
 use pipeline::{
-    AccountChanged, AccountTouched, Clock, Condition, Query, Queue, StageError, Store, Table, Write,
+    AccountChanged, AccountTouched, Clock, Condition, Item, Key, Query, Queue, StageError, Store, Table, Write,
     homes::put_due,
     notify::Deliveries,
+    queue::{HOME_BYTES_PER_MESSAGE, HOMES_PER_MESSAGE, home_bytes},
     records::{self, DueAccount, SHARDS, due_key, due_partition},
 };
 use std::collections::BTreeMap;
 
 /// What was enqueued is looked for again after this time, unless the stage that serves it has removed the due item.
 pub const LEASE_MS: i64 = 15 * 60 * 1000;
+/// Items are taken this long after their moment, so that hosts whose clocks differ agree that it has come.
+pub const SETTLED_MS: i64 = 5_000;
+/// From this many leases on somebody should look at the account.
+const MANY_LEASES: u32 = 8;
+/// Store operations under way at once.
+const CONCURRENCY: usize = 16;
 /// Due items read at once.
 const PAGE: usize = 200;
 /// Pages of one shard in one run, so that a run ends; the next run goes on.
@@ -42,49 +50,67 @@ impl<S: Store + Clone, T: Queue<AccountTouched>, D: Queue<AccountChanged>, C: Cl
         Self { store, touched, changed, clock }
     }
 
-    /// Enqueues everything that is due now. Nothing is lost when a run is cut off: what was not removed is found by the next.
+    /// Enqueues everything that is due. Nothing is lost when a run is cut off: what was not removed is found by the next. A shard that can't be read does
+    /// not hold the others up; the first error is answered in the end.
     pub async fn run(&self) -> Result<Enqueued, StageError> {
+        // Clocks differ between hosts: whoever serves an item must not find that its moment is still to come.
         let now = self.clock.now();
+        let due = now.plus_millis(-SETTLED_MS);
         let mut enqueued = Enqueued::default();
+        let mut first_error = None;
+        // Deliveries first: at midnight every account is due, and nobody's message should wait for that.
         for shard in 0..SHARDS {
-            enqueued.accounts += self.accounts(shard, now).await?;
-            enqueued.deliveries += self.deliveries(shard, now).await?;
+            match self.deliveries(shard, now).await {
+                Ok(count) => enqueued.deliveries += count,
+                Err(e) => first_error = first_error.or(Some(e)),
+            }
+        }
+        for shard in 0..SHARDS {
+            match self.accounts(shard, due, now).await {
+                Ok(count) => enqueued.accounts += count,
+                Err(e) => first_error = first_error.or(Some(e)),
+            }
         }
         if enqueued != Enqueued::default() {
             tracing::info!(stage = "rescore", accounts = enqueued.accounts, deliveries = enqueued.deliveries, "due work was enqueued");
         }
-        Ok(enqueued)
+        first_error.map_or(Ok(enqueued), Err)
     }
 
-    async fn accounts(&self, shard: u64, now: Timestamp) -> Result<usize, StageError> {
-        let mut query = Query::partition(Table::Accounts, due_partition(shard)).between("", format!("{:015}~", now.millis().max(0))).limit(PAGE);
+    async fn accounts(&self, shard: u64, due: Timestamp, now: Timestamp) -> Result<usize, StageError> {
+        let mut query = Query::partition(Table::Accounts, due_partition(shard)).between("", format!("{:015}~", due.millis().max(0))).limit(PAGE);
         let mut count = 0;
         for _ in 0..PAGES {
             let page = self.store.query(&query).await?;
-            let mut messages: BTreeMap<WorkspaceId, Vec<AccountTouched>> = BTreeMap::new();
-            let mut served = Vec::with_capacity(page.items.len());
-            for item in &page.items {
-                let due: DueAccount = records::from_item(item)?;
-                let until = now.plus_millis(LEASE_MS);
-                self.store.write(put_due(&due.workspace, &due.home, until, due.leases.saturating_add(1))?).await?;
-                let leased = due_key(&due.workspace, &due.home, until).sk;
-                add(messages.entry(due.workspace.clone()).or_default(), due, leased);
-                served.push(item.key.clone());
-            }
-            count += served.len();
-            let messages: Vec<AccountTouched> = messages.into_values().flatten().collect();
+            let leased: Vec<Leased> = stream::iter(page.items).map(|item| self.lease(item, now)).buffered(CONCURRENCY).try_collect().await?;
+            let messages = pack(&leased);
             if !messages.is_empty() {
                 self.touched.send(messages).await?;
             }
-            for key in served {
-                self.store.write(Write::Delete(key, Condition::Always)).await?;
-            }
+            count += leased.len();
+            stream::iter(leased)
+                .map(|leased| self.store.write(Write::Delete(leased.original, Condition::Always)))
+                .buffered(CONCURRENCY)
+                .try_collect::<Vec<()>>()
+                .await?;
             match page.next {
                 Some(next) => query.after = Some(next),
                 None => break,
             }
         }
         Ok(count)
+    }
+
+    /// Puts a copy of a due item a while ahead, the longer the more often it was in vain. The stage that serves it removes the copy.
+    async fn lease(&self, item: Item, now: Timestamp) -> Result<Leased, StageError> {
+        let due: DueAccount = records::from_item(&item)?;
+        let until = now.plus_millis(LEASE_MS << due.leases.min(7));
+        if due.leases >= MANY_LEASES {
+            tracing::error!(stage = "rescore", account.id = %due.home, leases = due.leases, "an account that is due is enqueued again and again and never scored");
+        }
+        self.store.write(put_due(&due.workspace, &due.home, until, due.leases.saturating_add(1))?).await?;
+        let copy = due_key(&due.workspace, &due.home, until).sk;
+        Ok(Leased { workspace: due.workspace, home: due.home, copy, original: item.key })
     }
 }
 
@@ -117,20 +143,34 @@ impl<S: Store + Clone, T: Queue<AccountTouched>, D: Queue<AccountChanged>, C: Cl
 const DELIVERY_LEASE_MS: i64 = 2 * 60 * 1000;
 /// How many deliveries share one message: few, because each may wait for a slow destination.
 const DELIVERIES_PER_MESSAGE: usize = 10;
-/// How many homes share one message.
-const HOMES_PER_MESSAGE: usize = 100;
+/// A due item that was copied ahead.
+struct Leased {
+    workspace: WorkspaceId,
+    home: Home,
+    copy: String,
+    original: Key,
+}
 
-fn add(messages: &mut Vec<AccountTouched>, due: DueAccount, leased: String) {
-    let full = messages.last().is_none_or(|last| last.homes.len() >= HOMES_PER_MESSAGE);
-    if full {
-        messages.push(AccountTouched { workspace: due.workspace, homes: Vec::new(), due: Vec::new() });
-    }
-    if let Some(last) = messages.last_mut() {
-        if !last.homes.contains(&due.home) {
-            last.homes.push(due.home);
+/// Packs what was leased into messages by their encoded size.
+fn pack(leased: &[Leased]) -> Vec<AccountTouched> {
+    let mut messages: BTreeMap<&WorkspaceId, Vec<(AccountTouched, usize)>> = BTreeMap::new();
+    for Leased { workspace, home, copy, .. } in leased {
+        // The copy's key holds the home once more.
+        let bytes = home_bytes(home) * 2 + 64;
+        let theirs = messages.entry(workspace).or_default();
+        let full = theirs.last().is_none_or(|(message, used)| message.homes.len() >= HOMES_PER_MESSAGE || used + bytes > HOME_BYTES_PER_MESSAGE);
+        if full {
+            theirs.push((AccountTouched { workspace: workspace.clone(), homes: Vec::new(), due: Vec::new() }, 0));
         }
-        if !last.due.contains(&leased) {
-            last.due.push(leased);
+        if let Some((message, used)) = theirs.last_mut() {
+            *used += bytes;
+            if !message.homes.contains(home) {
+                message.homes.push(home.clone());
+            }
+            if !message.due.contains(copy) {
+                message.due.push(copy.clone());
+            }
         }
     }
+    messages.into_values().flatten().map(|(message, _)| message).collect()
 }

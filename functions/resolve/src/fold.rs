@@ -82,7 +82,8 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             return Ok(Tried::Again);
         };
         let (state, changed) = self.folded(work, &stored, model).await?;
-        let news = work.again || says_other(&stored.state.facts, &state.facts);
+        // A parcel that was folded by an earlier attempt may lack what should have followed.
+        let news = !changed || says_other(&stored.state.facts, &state.facts);
         let home_news = news || mapping.record.resolution.method == Method::Unresolved;
         let (home, resolution) = if home_news {
             self.place(work, &mapping.record, &state, model).await?
@@ -112,12 +113,13 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         for (batch, (_, events)) in &work.parcels {
             match state.fold(*batch, events, &spilled, now, &model.matcher, &model.document.mapping) {
                 Fold::Known => {}
-                Fold::Added(_) => changed = true,
+                // A parcel of which every event was counted before changes nothing that would have to be stored.
+                Fold::Added(new) => changed |= new > 0,
                 Fold::Doubt => {
-                    let all = self.parcels.of(&work.workspace, &id, now).await?;
-                    let all = all.into_iter().map(|parcel| (parcel.batch, parcel.events)).collect();
-                    let again = stored.state.refold(all, &model.matcher, &model.document.mapping);
-                    return Ok((again, true));
+                    let mut again = stored.state.refold(&model.matcher, now);
+                    let (matcher, mapping) = (&model.matcher, &model.document.mapping);
+                    self.parcels.each(&work.workspace, &id, now, |parcel| again.add(parcel.batch, &parcel.events, matcher, mapping)).await?;
+                    return Ok((again.finish(), true));
                 }
             }
         }
@@ -135,11 +137,14 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
 
     async fn spill(&self, work: &Work, state: &mut IdentityState) -> Result<(), StageError> {
         let now = self.now();
-        let spilled = state.shrink(now);
-        if !spilled.is_empty() {
-            self.parcels.spill(&work.workspace, &work.identity.id(), &spilled, now).await?;
+        let id = work.identity.id();
+        let had_spilled = state.has_spilled(now);
+        let mut spilled = state.shrink(now);
+        if spilled.len() > domain::state::MAX_IDS && had_spilled {
+            // After a refold most of them are spilled already.
+            spilled = spilled.without(&self.parcels.spilled(&work.workspace, &id).await?);
         }
-        Ok(())
+        if spilled.is_empty() { Ok(()) } else { Ok(self.parcels.spill(&work.workspace, &id, spilled, now).await?) }
     }
 
     /// The first sight of an identity: mapping and state are made together.

@@ -17,6 +17,10 @@ use pipeline::{
 };
 use std::{collections::BTreeMap, sync::Arc};
 
+/// Anonymous ids that a user's mapping notes. A client that makes a new one for every call would fill the mapping otherwise: beyond this, one
+/// that never did anything alone is not worth a state.
+const NAMED: usize = 200;
+
 /// How often a link is tried again when somebody else wrote in between.
 const ATTEMPTS: usize = 12;
 
@@ -73,9 +77,15 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         if user.record.named.get(&id).is_some_and(|noted| *noted <= link.order) {
             return Ok(vec![home]);
         }
-        user.record.named.insert(id, link.order);
+        let full = user.record.named.len() >= NAMED && !user.record.named.contains_key(&id);
+        if !full {
+            user.record.named.insert(id, link.order);
+        }
         let note = put_record(identity_key(workspace, &link.user), user.version, &user.record)?;
         let Some(known) = self.homes.mapping(workspace, &id, Consistency::Strong).await? else {
+            if full {
+                return Ok(Vec::new());
+            }
             let mut state = IdentityState::new(anonymous.clone(), &model.matcher);
             state.link = Some(link.user);
             let mapping = IdentityMapping {
@@ -93,7 +103,9 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             return Ok(vec![home]);
         };
         if known.record.link.as_ref().is_some_and(|earlier| (earlier.order, earlier.user) <= (link.order, link.user)) {
-            self.homes.store().write(note).await?;
+            if !full {
+                self.homes.store().write(note).await?;
+            }
             return Ok(Vec::new());
         }
         let left = known.record.home.clone();

@@ -34,8 +34,6 @@ struct Work {
     identity: Identity,
     /// By batch, oldest first, with the place of the message that brought it.
     parcels: BTreeMap<BatchId, (usize, Vec<Event>)>,
-    /// Whether one of the messages came before: then work after the fold may be missing although the fold is done.
-    again: bool,
 }
 
 impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q, C> {
@@ -146,9 +144,7 @@ fn group(batch: &[Received<EventsReceived>], failed: &BTreeMap<(usize, IdentityI
                 workspace: message.workspace.clone(),
                 identity: parcel.identity.clone(),
                 parcels: BTreeMap::new(),
-                again: false,
             });
-            entry.again |= received.failed_before();
             // The same message twice in one invocation brings the same parcel twice.
             entry.parcels.entry(message.batch).or_insert_with(|| (at, parcel.events.clone()));
         }

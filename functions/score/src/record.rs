@@ -10,12 +10,10 @@ use domain::{
 };
 use pipeline::{
     homes::Gathered,
-    records::{AccountRecord, LeadScore, ScoreRecord},
+    records::{AccountRecord, LeadScore, NAMED_LEADS, ScoreRecord},
 };
 use std::collections::BTreeMap;
 
-/// Leads with points that the record names; the others count in the totals only.
-const NAMED_LEADS: usize = 500;
 /// Reasons that a message shows.
 const REASONS: usize = 3;
 

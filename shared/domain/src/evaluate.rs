@@ -11,8 +11,8 @@ use crate::{
     surge::{Earning, Surge},
 };
 
-/// How far ahead [`Evaluation::next_change`] looks: after this no event counts any more.
-const AHEAD_DAYS: i32 = crate::facts::LOOK_BACK_DAYS;
+/// How far ahead [`Evaluation::next_change`] looks. When nothing changes until then, the home is looked at again on that day.
+pub const AHEAD_DAYS: i32 = 35;
 
 /// What a home's scores follow from.
 #[derive(Debug)]
@@ -74,26 +74,24 @@ impl<'s> Evaluation<'s> {
         self.leads.iter().flat_map(|lead| &lead.identities).map(|(_, state)| state.facts.fresh).sum()
     }
 
-    /// The first day after `as_of` on which something shown is different although nothing happens: a score, a lead's level, surge.
+    /// The first day after `as_of` on which something shown is different although nothing happens (a score, a lead's level, surge), or the
+    /// day up to which it was looked ahead. `None` when nothing can change.
     pub fn next_change(&self, model: &Model) -> Option<Day> {
-        let now = self.shown_on(model, self.as_of, &self.engagement);
-        let quiet = self.engagement.milli == 0 && !self.surge.active && !model.account.depends_on_date();
-        if quiet && self.engagement.leads.iter().all(|lead| lead.milli == 0) {
+        if self.bases.iter().all(LeadBase::is_empty) && !model.account.depends_on_date() {
             return None;
         }
-        (1..=AHEAD_DAYS).map(|days| self.as_of.plus(days)).find(|day| {
-            let engagement = model.engagement.engagement(&self.bases, *day);
-            self.shown_on(model, *day, &engagement) != now
-        })
+        let now = self.shown_on(model, self.as_of, &self.engagement);
+        let changes = |day: &Day| self.shown_on(model, *day, &model.engagement.engagement(&self.bases, *day)) != now;
+        let ahead = self.as_of.plus(AHEAD_DAYS);
+        Some((1..AHEAD_DAYS).map(|days| self.as_of.plus(days)).find(changes).unwrap_or(ahead))
     }
 
     fn shown_on(&self, model: &Model, day: Day, engagement: &Engagement) -> Shown {
+        // The level that a lead's score asks for, and the one that hysteresis would let it keep.
         let lead_levels = &model.document.lead_levels;
-        let mut levels: Vec<(IdentityId, i64)> = engagement
-            .leads
-            .iter()
-            .filter_map(|lead| Some((lead.lead, lead_levels.natural(lead.shown())?.min)))
-            .collect();
+        let bounds = |shown: i64| Some((lead_levels.natural(shown)?.min, lead_levels.kept(shown)?.min));
+        let mut levels: Vec<(IdentityId, (i64, i64))> =
+            engagement.leads.iter().filter_map(|lead| Some((lead.lead, bounds(lead.shown())?))).collect();
         levels.sort_unstable();
         Shown {
             account: if day == self.as_of { self.account.score } else if model.account.depends_on_date() {
@@ -114,5 +112,5 @@ struct Shown {
     account: i32,
     engagement: i64,
     surge: bool,
-    levels: Vec<(IdentityId, i64)>,
+    levels: Vec<(IdentityId, (i64, i64))>,
 }

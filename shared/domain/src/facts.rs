@@ -20,6 +20,10 @@ pub const LOOK_BACK_DAYS: i32 = 395;
 /// A client's session id is trusted inside a stretch of this many days, so that an id used again years later is another session.
 const SESSION_EPOCH_DAYS: i32 = 32;
 
+/// The most sessions, keys of a part, and minutes of a part that are kept. Those with the smallest digests (the latest minutes) are, so that
+/// the order of events does not matter. Nobody human comes near it.
+const KEPT: usize = 4_000;
+
 /// Counts per UTC day.
 pub type PerDay = BTreeMap<Day, u32>;
 
@@ -283,6 +287,19 @@ impl Facts {
             }
         }
         self.minutes.retain(|_, minutes| !minutes.is_empty());
+        while self.sessions.len() > KEPT {
+            self.sessions.pop_last();
+        }
+        for keys in self.keys.values_mut() {
+            while keys.len() > KEPT {
+                keys.pop_last();
+            }
+        }
+        for minutes in self.minutes.values_mut() {
+            while minutes.len() > KEPT {
+                minutes.pop_first();
+            }
+        }
     }
 
     /// The latest value of a trait.

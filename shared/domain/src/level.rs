@@ -117,6 +117,16 @@ impl LevelRuleset {
         self.levels.iter().rev().find(|level| level.min <= score).or_else(|| self.levels.first())
     }
 
+    /// The highest level that somebody with this score may keep by hysteresis.
+    pub fn kept(&self, score: i64) -> Option<&Level> {
+        self.levels.iter().rev().find(|level| self.may_stay(level, score)).or_else(|| self.levels.first())
+    }
+
+    fn may_stay(&self, level: &Level, score: i64) -> bool {
+        let keep = 100_i64.saturating_sub(i64::from(self.hysteresis_percent));
+        score.saturating_mul(100) >= level.min.saturating_mul(keep)
+    }
+
     /// The level of a score for somebody who has had `current` since a moment. Rises are taken at once; a fall only when the score is
     /// clearly below the current range and the minimum dwell is over.
     pub fn assign(&self, score: i64, current: Option<(&str, Timestamp)>, now: Timestamp) -> Option<Assigned<'_>> {
@@ -128,8 +138,7 @@ impl LevelRuleset {
         if natural.min >= current.min {
             return Some(free);
         }
-        let keep = 100_i64.saturating_sub(i64::from(self.hysteresis_percent));
-        if score.saturating_mul(100) >= current.min.saturating_mul(keep) {
+        if self.may_stay(current, score) {
             return Some(Assigned { level: current, held_until: None });
         }
         let until = since.plus_millis(i64::from(self.dwell_hours) * 3_600_000);

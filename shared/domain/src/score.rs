@@ -96,6 +96,13 @@ pub struct LeadBase {
     earning: BTreeMap<Day, u32>,
 }
 
+impl LeadBase {
+    /// Whether nothing was ever counted.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty() && self.earning.is_empty()
+    }
+}
+
 impl CompiledEngagement {
     /// Prepares a ruleset.
     pub fn new(ruleset: EngagementRuleset) -> Self {

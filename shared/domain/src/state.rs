@@ -12,7 +12,7 @@ use crate::{
     mapping::AccountMapping,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Spilled message ids live this long: longer than a dead queue keeps messages (14 days), and then some.
 pub const SPILL_LIFE_MS: i64 = 16 * crate::DAY_MS;
@@ -22,7 +22,7 @@ const BATCH_SPAN_MS: i64 = 15 * 60 * 1000;
 /// The most batch ids in the window.
 const MAX_BATCHES: usize = 64;
 /// When the window holds more message ids than this, the oldest are spilled …
-const MAX_IDS: usize = 64;
+pub const MAX_IDS: usize = 64;
 /// … until so many are left.
 const KEPT_IDS: usize = 32;
 
@@ -70,11 +70,47 @@ impl Spilled {
         self.0.is_empty()
     }
 
+    /// How many ids there are.
+    pub fn len(&self) -> usize {
+        self.0.values().map(Vec::len).sum()
+    }
+
     /// Adds what another segment holds.
     pub fn extend(&mut self, other: Spilled) {
         for (batch, ids) in other.0 {
             self.0.entry(batch).or_default().extend(ids);
         }
+    }
+
+    /// Leaves out what another set holds already.
+    #[must_use]
+    pub fn without(mut self, known: &Self) -> Self {
+        for (batch, ids) in &mut self.0 {
+            if let Some(known) = known.0.get(batch) {
+                ids.retain(|id| !known.contains(id));
+            }
+        }
+        self.0.retain(|_, ids| !ids.is_empty());
+        self
+    }
+
+    /// Cuts the set into parts of at most `size` ids.
+    pub fn segments(self, size: usize) -> Vec<Self> {
+        let mut segments: Vec<Self> = Vec::new();
+        let mut held = size;
+        for (batch, ids) in self.0 {
+            for chunk in ids.chunks(size.max(1)) {
+                if held + chunk.len() > size {
+                    segments.push(Self::default());
+                    held = 0;
+                }
+                held += chunk.len();
+                if let Some(segment) = segments.last_mut() {
+                    segment.0.entry(batch).or_default().extend_from_slice(chunk);
+                }
+            }
+        }
+        segments
     }
 
     fn under_another(&self, id: u64, batch: BatchId) -> bool {
@@ -177,30 +213,44 @@ impl IdentityState {
         spilled
     }
 
-    /// Folds all parcels of the identity again. `parcels` come in any order; each message id counts from its earliest parcel.
-    /// Link and identity are kept.
-    pub fn refold(
-        &self,
-        mut parcels: Vec<(BatchId, Vec<Event>)>,
-        matcher: &Matcher,
-        mapping: &AccountMapping,
-    ) -> Self {
-        parcels.sort_by_key(|(batch, _)| *batch);
+    /// Begins to fold all parcels of the identity again. Link and identity are kept.
+    pub fn refold(&self, matcher: &Matcher, now: Timestamp) -> Refold {
         let mut state = Self::new(self.identity.clone(), matcher);
         state.link = self.link;
         state.window.evicted = self.window.evicted;
         state.window.spilled_until = self.window.spilled_until;
-        let mut seen = BTreeSet::new();
-        for (batch, events) in &parcels {
-            let fresh: Vec<&Event> = events.iter().filter(|event| seen.insert(event.id_hash())).collect();
-            state.facts.absorb_all(fresh.iter().copied(), matcher, mapping);
-            if state.window.batches.last() != Some(batch) {
-                state.window.batches.push(*batch);
-            }
-            if !fresh.is_empty() {
-                state.window.ids.insert(*batch, fresh.iter().map(|event| event.id_hash()).collect());
-            }
+        Refold { state, seen: HashSet::new(), now }
+    }
+}
+
+/// All parcels of an identity, folded again one after the other, each message id from its earliest parcel.
+#[derive(Debug)]
+pub struct Refold {
+    state: IdentityState,
+    seen: HashSet<u64>,
+    now: Timestamp,
+}
+
+impl Refold {
+    /// Adds the next parcel. Parcels must come in the order of their batches.
+    pub fn add(&mut self, batch: BatchId, events: &[Event], matcher: &Matcher, mapping: &AccountMapping) {
+        let fresh: Vec<&Event> = events.iter().filter(|event| self.seen.insert(event.id_hash())).collect();
+        self.state.facts.absorb_all(fresh.iter().copied(), matcher, mapping);
+        let window = &mut self.state.window;
+        if window.batches.last() != Some(&batch) {
+            window.batches.push(batch);
         }
-        state
+        // Batches far behind leave the window at once, so that it does not grow with the history.
+        while window.batches.len() > MAX_BATCHES {
+            window.evicted = window.evicted.max(Some(window.batches.remove(0)));
+        }
+        if !fresh.is_empty() && self.now.millis_since(batch.at()) < SPILL_LIFE_MS {
+            window.ids.insert(batch, fresh.iter().map(|event| event.id_hash()).collect());
+        }
+    }
+
+    /// The state of everything that was added.
+    pub fn finish(self) -> IdentityState {
+        self.state
     }
 }

@@ -129,23 +129,28 @@ impl Earning {
             surge = self.step(settings, surge, day);
             day = day.plus(1);
         }
+        // Steps count leads only where a decision hangs on them.
+        let days = match settings {
+            SurgeSettings::Relative(_) => 7,
+            SurgeSettings::Absolute { days, .. } => window_days(*days),
+        };
+        surge.leads = self.active_leads(as_of.plus(1 - days), as_of);
         surge
     }
 
     fn step(&self, settings: &SurgeSettings, before: Surge, day: Day) -> Surge {
         let (active, new_activity, counts) = match settings {
             SurgeSettings::Absolute { events, days } => {
-                let from = day.plus(1 - i32::try_from(*days).unwrap_or(28).clamp(1, 28));
-                let window = self.sum(from, day);
-                (window >= (*events).max(1), false, (window, self.active_leads(from, day), 0))
+                let window = self.sum(day.plus(1 - window_days(*days)), day);
+                (window >= (*events).max(1), false, (window, 0))
             }
             SurgeSettings::Relative(numbers) => {
                 let window = self.sum(day.plus(-6), day);
-                let leads = self.active_leads(day.plus(-6), day);
                 let baseline = self.sum(day.plus(-27), day.plus(-7));
                 let young = self.first_day.is_none_or(|first| i64::from(day.since(first)) < i64::from(numbers.young_days));
+                let leads = || self.active_leads(day.plus(-6), day);
                 let (active, new_activity) = relative(numbers, before, young, window, leads, baseline);
-                (active, new_activity, (window, leads, baseline))
+                (active, new_activity, (window, baseline))
             }
         };
         let since = match (before.active, active) {
@@ -153,13 +158,13 @@ impl Earning {
             (true, true) => before.since,
             (_, false) => None,
         };
-        let (window, leads, baseline) = counts;
-        Surge { active, since, new_activity, window, leads, baseline }
+        let (window, baseline) = counts;
+        Surge { active, since, new_activity, window, leads: 0, baseline }
     }
 }
 
 /// The enter and leave rule of one day. A ratio of p percent to a week of the past means `window · 300 ≥ p · max(baseline, 3 · least)`.
-fn relative(numbers: &Relative, before: Surge, young: bool, window: u32, leads: u32, baseline: u32) -> (bool, bool) {
+fn relative(numbers: &Relative, before: Surge, young: bool, window: u32, leads: impl Fn() -> u32, baseline: u32) -> (bool, bool) {
     let three_weeks = u64::from(baseline.max(numbers.least_weekly.saturating_mul(3)));
     let at_least = |percent: u32| u64::from(window) * 300 >= u64::from(percent) * three_weeks;
     if before.active {
@@ -168,10 +173,14 @@ fn relative(numbers: &Relative, before: Surge, young: bool, window: u32, leads: 
         return (stays, stays && before.new_activity);
     }
     if young {
-        let enters = window >= numbers.young_events && leads >= numbers.young_leads;
+        let enters = window >= numbers.young_events && leads() >= numbers.young_leads;
         return (enters, enters);
     }
-    (window >= numbers.enter_events && leads >= numbers.enter_leads && at_least(numbers.enter_ratio_percent), false)
+    (window >= numbers.enter_events && at_least(numbers.enter_ratio_percent) && leads() >= numbers.enter_leads, false)
+}
+
+fn window_days(days: u32) -> i32 {
+    i32::try_from(days).unwrap_or(28).clamp(1, 28)
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ pub const REJECTED_LIFE_MS: i64 = 90 * DAY_MS;
 
 /// Compression of parcels: the library's default trades well between time and size.
 const ZSTD_LEVEL: i32 = 3;
+/// Message ids in one segment: well below what an item may hold.
+const SEGMENT_IDS: usize = 1_000;
 /// A parcel that unpacks to more than this was not written by us.
 const MAX_UNPACKED: usize = 16 * 1024 * 1024;
 
@@ -73,6 +75,27 @@ impl<S: Store> Parcels<S> {
         items.iter().filter(|item| item.expires_at.is_none_or(|at| at > now)).map(read_parcel).collect()
     }
 
+    /// Hands every parcel of an identity that is not past its time to `each`, oldest first, page by page, strongly consistent.
+    pub async fn each(
+        &self,
+        workspace: &WorkspaceId,
+        identity: &IdentityId,
+        now: Timestamp,
+        mut each: impl FnMut(StoredParcel) + Send,
+    ) -> Result<(), StoreError> {
+        let mut query = Query::partition(Table::Events, parcel_partition(workspace, identity)).prefix("P#");
+        loop {
+            let page = self.store.query(&query).await?;
+            for item in page.items.iter().filter(|item| item.expires_at.is_none_or(|at| at > now)) {
+                each(read_parcel(item)?);
+            }
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
     /// One page of an identity's parcels, newest first, of batches before `before`.
     pub async fn newest(
         &self,
@@ -92,12 +115,15 @@ impl<S: Store> Parcels<S> {
         page.items.iter().filter(|item| item.expires_at.is_none_or(|at| at > now)).map(read_parcel).collect()
     }
 
-    /// Stores message ids that leave a window. The same ids again are the same item.
-    pub async fn spill(&self, workspace: &WorkspaceId, identity: &IdentityId, spilled: &Spilled, now: Timestamp) -> Result<(), StoreError> {
-        let body = rmp_serde::to_vec(spilled).map_err(|e| StoreError::Refused { source: Box::new(e) })?;
-        let key = segment_key(workspace, identity, hash64(&[&body]));
+    /// Stores message ids that leave a window, in segments of bounded size. The same ids again are the same items.
+    pub async fn spill(&self, workspace: &WorkspaceId, identity: &IdentityId, spilled: Spilled, now: Timestamp) -> Result<(), StoreError> {
         let expires_at = Some(now.plus_millis(domain::state::SPILL_LIFE_MS + DAY_MS));
-        self.store.write(Write::Put(Item { key, version: 1, body: Body::Bytes(body), expires_at }, Condition::Always)).await
+        for segment in spilled.segments(SEGMENT_IDS) {
+            let body = rmp_serde::to_vec(&segment).map_err(|e| StoreError::Refused { source: Box::new(e) })?;
+            let key = segment_key(workspace, identity, hash64(&[&body]));
+            self.store.write(Write::Put(Item { key, version: 1, body: Body::Bytes(body), expires_at }, Condition::Always)).await?;
+        }
+        Ok(())
     }
 
     /// The message ids that left an identity's window.

@@ -38,8 +38,15 @@ impl<M: Message, Q: Queue<M>> Queue<M> for std::sync::Arc<Q> {
     }
 }
 
-/// How many homes fit one hint with room to spare: 200 ids of the longest kind stay under 64 KB.
+/// How many bytes of homes one hint takes: the rest of a message is for its envelope.
+pub const HOME_BYTES_PER_MESSAGE: usize = crate::messages::MAX_MESSAGE_BYTES - 1_024;
+/// How many homes one hint takes, so that one invocation can serve it in time.
 pub const HOMES_PER_MESSAGE: usize = 200;
+
+/// How many bytes a home takes in a message.
+pub fn home_bytes(home: &Home) -> usize {
+    serde_json::to_string(home).map_or(HOME_BYTES_PER_MESSAGE, |text| text.len() + 1)
+}
 
 /// Homes that were touched, collected over an invocation and sent as few packed hints.
 #[derive(Debug, Default)]
@@ -59,10 +66,17 @@ impl Homes {
     fn packed<M>(self, make: impl Fn(WorkspaceId, Vec<Home>) -> M) -> Vec<M> {
         let mut messages = Vec::new();
         for (workspace, homes) in self.0 {
-            let homes: Vec<Home> = homes.into_iter().collect();
-            for chunk in homes.chunks(HOMES_PER_MESSAGE) {
-                messages.push(make(workspace.clone(), chunk.to_vec()));
+            let (mut packed, mut used) = (Vec::new(), 0);
+            for home in homes {
+                let bytes = home_bytes(&home);
+                if packed.len() >= HOMES_PER_MESSAGE || (used + bytes > HOME_BYTES_PER_MESSAGE && !packed.is_empty()) {
+                    messages.push(make(workspace.clone(), std::mem::take(&mut packed)));
+                    used = 0;
+                }
+                used += bytes;
+                packed.push(home);
             }
+            messages.push(make(workspace, packed));
         }
         messages
     }

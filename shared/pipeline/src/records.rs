@@ -265,6 +265,9 @@ pub struct OwnFields {
     pub fresh: u64,
 }
 
+/// Leads with points that a score record names; the others count in its totals only.
+pub const NAMED_LEADS: usize = 500;
+
 /// What score last computed for a home.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScoreRecord {
@@ -349,6 +352,9 @@ pub struct LeadScore {
 pub struct Standing {
     /// The version of the score record that this follows.
     pub served: u64,
+    /// The version of the model of that score record.
+    #[serde(default)]
+    pub model: u64,
     /// The `inputs` of that score record.
     pub inputs: u64,
     /// The `fresh` of that score record.

@@ -100,6 +100,11 @@ impl People {
         self.somebody(provider)
     }
 
+    /// How many there are.
+    pub const fn number(&self) -> usize {
+        self.number
+    }
+
     fn somebody(&mut self, domain: &str) -> Person {
         self.number += 1;
         let (number, chance) = (self.number, &mut self.chance);

@@ -1,0 +1,109 @@
+//! The description of the API, made from its code.
+
+use crate::{
+    account, accounts, change, deliveries, destinations, health, lead, leads, link, problem::{Problem, ProblemBody}, query, timeline, triggers,
+};
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::Uri;
+use std::sync::LazyLock;
+use utoipa::{
+    Modify, OpenApi, PartialSchema, ToSchema,
+    openapi::{
+        self, Content, Ref, RefOr, ResponseBuilder,
+        path::Operation,
+        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+    },
+};
+
+#[derive(Debug, OpenApi)]
+#[openapi(
+    info(
+        title = "Harpoon",
+        version = "1",
+        description = "Accounts and leads with their scores, levels and timelines, and what notifies whom.\n\nEvery request but `/healthz` and this description carries `Authorization: Bearer <API token>`; the workspace follows from the token. Errors are `application/problem+json` (RFC 9457). Lists answer `{\"data\": […], \"next_cursor\": …}`: give `next_cursor` as `cursor`, with all other parameters unchanged, until it is null. Moments are RFC 3339 in UTC. Unknown parameters and fields are refused.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    servers((url = "/", description = "Where this description comes from")),
+    paths(
+        accounts::list, account::show, change::patch, change::put, change::forget, leads::of_account, timeline::show, account::explain,
+        leads::list, lead::show, link::put, link::undo,
+        triggers::list, triggers::create, triggers::show, triggers::replace, triggers::delete,
+        destinations::list, destinations::create, destinations::show, destinations::change, destinations::delete,
+        deliveries::list,
+        health::show, show,
+    ),
+    components(schemas(ProblemBody, timeline::DayItem)),
+    tags(
+        (name = "Accounts", description = "Companies"),
+        (name = "Leads", description = "People"),
+        (name = "Triggers", description = "What calls for a notification"),
+        (name = "Destinations", description = "Where notifications go"),
+        (name = "Deliveries", description = "What was sent, and what came of it"),
+        (name = "About", description = "The API itself"),
+    ),
+    modifiers(&Common),
+)]
+struct Document;
+
+/// What every operation has in common: the token, and the ways in which it may fail.
+struct Common;
+
+impl Modify for Common {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API token.")).build();
+        document.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        for (path, item) in &mut document.paths.paths {
+            let named = path.contains('{');
+            let body = [&mut item.post, &mut item.put, &mut item.patch];
+            for operation in body.into_iter().flatten() {
+                fail(operation, "409", "It does not go together with what is there, or somebody else changed it at the same time");
+                fail(operation, "413", "The body has more than 256 KB");
+                fail(operation, "422", "The body is not right; `errors` names every place");
+            }
+            if let Some(operation) = item.delete.as_mut() {
+                fail(operation, "409", "It does not go together with what is there, or somebody else changed it at the same time");
+            }
+            let all = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
+            for operation in all.into_iter().flatten() {
+                fail(operation, "400", "The request can't be understood; `errors` names every faulty parameter");
+                if path != "/api/v1/openapi.json" {
+                    fail(operation, "503", "The tables can't be reached at the moment; try again");
+                }
+                if path.starts_with("/api/v1/") && path != "/api/v1/openapi.json" {
+                    operation.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
+                    fail(operation, "401", "The token is missing, not known or revoked");
+                }
+                if named {
+                    fail(operation, "404", "There is nothing of that name");
+                }
+            }
+        }
+    }
+}
+
+fn fail(operation: &mut Operation, status: &str, description: &str) {
+    let content = Content::new(Some(RefOr::Ref(Ref::from_schema_name(ProblemBody::name()))));
+    let response = ResponseBuilder::new().description(description).content("application/problem+json", content).build();
+    operation.responses.responses.insert(status.to_owned(), RefOr::T(response));
+}
+
+/// The OpenAPI 3.1 document of the API.
+pub fn document() -> openapi::OpenApi {
+    // The macro can't see that the schema is used by what is added here.
+    let _ = ProblemBody::schema;
+    Document::openapi()
+}
+
+/// Describe the API
+///
+/// Needs no token. Answers this very document.
+#[utoipa::path(get, path = "/api/v1/openapi.json", operation_id = "describe", tag = "About",
+    responses((status = 200, description = "An OpenAPI 3.1 document", body = Object)))]
+pub(crate) async fn show(uri: Uri) -> Result<Response, Problem> {
+    static DOCUMENT: LazyLock<openapi::OpenApi> = LazyLock::new(document);
+    query::none(&uri)?;
+    Ok(Json(&*DOCUMENT).into_response())
+}
