@@ -2,7 +2,9 @@
 
 use crate::hooked::{Flaky, Hooked};
 use anyhow::{Context, Result, ensure};
-use domain::{AccountId, BatchId, CallKind, Day, Event, Home, Identity, IdentityId, JsonObject, NamedAccount, NamedBy, Timestamp, WorkspaceId};
+use domain::{
+    AccountId, BatchId, CallKind, Day, Event, Home, Identity, IdentityId, JsonObject, NamedAccount, NamedBy, Timestamp, WorkspaceId,
+};
 use pipeline::{
     AccountChanged, AccountScored, AccountTouched, Clock, Consistency, EventsReceived, ManualClock, Outcome, Parcel, Received, Stage,
     homes::HomeStore,

@@ -152,7 +152,10 @@ async fn level_records_a_duplicate_hint_once() {
 #[tokio::test]
 async fn a_lease_that_nobody_served_is_enqueued_again() {
     let world = World::new();
-    world.take(vec![identify("m0", "u1", "ada@quarrystone-mills.com", start()).build(), page("m1", "u1", "s1", start()).build()]).await.unwrap();
+    world
+        .take(vec![identify("m0", "u1", "ada@quarrystone-mills.com", start()).build(), page("m1", "u1", "s1", start()).build()])
+        .await
+        .unwrap();
     let due = world.score_of("quarrystone-mills.com").await.unwrap().due_at.unwrap();
     world.clock.set(due.plus_millis(rescore::SETTLED_MS));
     assert_eq!(world.rescorer.run().await.unwrap().accounts, 1);

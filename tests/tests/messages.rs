@@ -46,7 +46,14 @@ fn a_message_of_another_type_is_named() {
 
 #[test]
 fn a_body_that_is_no_message_is_malformed() {
-    for body in ["", "{", "[]", "null", r#"{"type":"AccountScored","version":1}"#, r#"{"type":"AccountScored","version":1,"body":{"workspace":"MAIN!","homes":[]}}"#] {
+    for body in [
+        "",
+        "{",
+        "[]",
+        "null",
+        r#"{"type":"AccountScored","version":1}"#,
+        r#"{"type":"AccountScored","version":1,"body":{"workspace":"MAIN!","homes":[]}}"#,
+    ] {
         assert!(matches!(decode::<AccountScored>(body), Err(MessageError::Malformed { .. })), "{body}");
     }
 }

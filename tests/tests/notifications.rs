@@ -1,10 +1,7 @@
 //! From an event to a signed webhook: an edge notifies once, under one id, whatever fails in between.
 
 use dispatch::{Dispatcher, FakeTransport, ModelDirectory, Settings};
-use domain::{
-    DestinationId, Timestamp, TriggerId,
-    trigger::TriggerDraft,
-};
+use domain::{DestinationId, Timestamp, TriggerId, trigger::TriggerDraft};
 use harpoon_tests::{
     hooked::Hooked,
     world::{START, World, group, track},
@@ -17,7 +14,8 @@ use pipeline::{
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, sync::Arc};
 
-type TestDispatcher = Dispatcher<Arc<Hooked>, Arc<ManualClock>, FileKeySecrets, Arc<FakeTransport>, ModelDirectory<Arc<Hooked>, Arc<ManualClock>>>;
+type TestDispatcher =
+    Dispatcher<Arc<Hooked>, Arc<ManualClock>, FileKeySecrets, Arc<FakeTransport>, ModelDirectory<Arc<Hooked>, Arc<ManualClock>>>;
 
 const KEY: [u8; 32] = [9; 32];
 
@@ -36,7 +34,9 @@ async fn office(triggers: &[Value]) -> Office {
     let world = World::new();
     let transport = Arc::new(FakeTransport::default());
     let (store, clock) = (Arc::clone(&world.store), Arc::clone(&world.clock));
-    let draft = DestinationDraft::read(&json!({ "name": "CRM", "kind": "signed_webhook", "url": "https://hooks.northwind-looms.com/in" }), false).unwrap();
+    let draft =
+        DestinationDraft::read(&json!({ "name": "CRM", "kind": "signed_webhook", "url": "https://hooks.northwind-looms.com/in" }), false)
+            .unwrap();
     let destinations = Destinations::new(Arc::clone(&store), Arc::clone(&clock));
     destinations.create_destination(&world.workspace, DestinationId::new("d1").unwrap(), draft, &FileKeySecrets::new(&KEY)).await.unwrap();
     let made = Triggers::new(Arc::clone(&store), Arc::clone(&clock));
@@ -137,7 +137,11 @@ async fn crossing_an_engagement_threshold_and_leaving_a_level_notify() {
 /// A person's change whose message was never sent: the due item that was written with it brings it through.
 #[tokio::test]
 async fn a_change_made_outside_the_queues_is_scored_though_its_message_was_lost() {
-    use pipeline::{Store, homes::{put_due, put_record}, records::{OWN_FIELDS, OwnFields, home_key}};
+    use pipeline::{
+        Store,
+        homes::{put_due, put_record},
+        records::{OWN_FIELDS, OwnFields, home_key},
+    };
     let office = office(&[json!({ "kind": "level_entered", "level": "qualified" })]).await;
     let world = &office.world;
     world.take(vec![track("m1", "u1", "signed up", start()).account("acct_1", domain::NamedBy::AccountId).build()]).await.unwrap();
@@ -160,4 +164,3 @@ async fn a_change_made_outside_the_queues_is_scored_though_its_message_was_lost(
     office.dispatch(world.changes()).await;
     assert_eq!(office.posted().len(), 1);
 }
-

@@ -122,7 +122,10 @@ async fn a_second_user_of_a_browser_is_not_the_first_one() {
 #[tokio::test]
 async fn an_account_with_an_id_absorbs_the_automatic_account_of_its_leads_domain() {
     let world = World::new();
-    world.take(vec![identify("m1", "u1", "ada@quarrystone-mills.com", start()).build(), page("m2", "u1", "s1", start()).build()]).await.unwrap();
+    world
+        .take(vec![identify("m1", "u1", "ada@quarrystone-mills.com", start()).build(), page("m2", "u1", "s1", start()).build()])
+        .await
+        .unwrap();
     let named = identify("m3", "u2", "bo@quarrystone-mills.com", start()).account("acct_9", NamedBy::AccountId).build();
     world.take(vec![named, page("m4", "u2", "s2", start()).build()]).await.unwrap();
     let score = world.score_of("acct_9").await.unwrap();
@@ -131,7 +134,10 @@ async fn an_account_with_an_id_absorbs_the_automatic_account_of_its_leads_domain
     let absorbed = world.standing_of("quarrystone-mills.com").await.unwrap();
     assert_eq!(absorbed.merged_into.map(|id| id.to_string()).as_deref(), Some("acct_9"));
     // Who comes later goes there at once, and who was there before still counts there.
-    world.take(vec![identify("m5", "u3", "cy@quarrystone-mills.com", start()).build(), page("m6", "u1", "s3", start()).build()]).await.unwrap();
+    world
+        .take(vec![identify("m5", "u3", "cy@quarrystone-mills.com", start()).build(), page("m6", "u1", "s3", start()).build()])
+        .await
+        .unwrap();
     let score = world.score_of("acct_9").await.unwrap();
     assert_eq!((score.total_leads, score.engagement), (3, 15));
 }
@@ -139,7 +145,10 @@ async fn an_account_with_an_id_absorbs_the_automatic_account_of_its_leads_domain
 #[tokio::test]
 async fn decay_lowers_a_level_at_the_right_moment_and_touches_nobody_else() {
     let world = World::new();
-    world.take(vec![identify("m0", "u1", "ada@quarrystone-mills.com", start()).build(), track("m1", "u1", "demo request", start()).build()]).await.unwrap();
+    world
+        .take(vec![identify("m0", "u1", "ada@quarrystone-mills.com", start()).build(), track("m1", "u1", "demo request", start()).build()])
+        .await
+        .unwrap();
     world.take(vec![identify("n0", "u9", "bo@fernhollow-labs.com", start()).build()]).await.unwrap();
     let quiet = world.score_of("fernhollow-labs.com").await.unwrap();
     assert_eq!(quiet.due_at, None);

@@ -26,13 +26,10 @@ async fn a_state_moved_while_a_parcel_of_it_is_folded_loses_nothing() {
 
     let other = world.another_resolver();
     let moving = world.message(vec![identify("m2", "u1", "ada@quarrystone-mills.com", start()).anonymous("browser-1").build()]);
-    world.store.before(
-        |op| op.writes(STATE),
-        async move {
-            let outcomes = other.handle(vec![Received::first(moving)]).await;
-            assert!(matches!(outcomes.as_slice(), [pipeline::Outcome::Done]));
-        },
-    );
+    world.store.before(|op| op.writes(STATE), async move {
+        let outcomes = other.handle(vec![Received::first(moving)]).await;
+        assert!(matches!(outcomes.as_slice(), [pipeline::Outcome::Done]));
+    });
     world.take(vec![visit("m3", "s2")]).await.unwrap();
     assert!(world.store.all_fired());
 
@@ -41,7 +38,8 @@ async fn a_state_moved_while_a_parcel_of_it_is_folded_loses_nothing() {
     let state = world.homes().state(&world.workspace, &account, &Identity::anonymous("browser-1").id()).await.unwrap().unwrap();
     assert_eq!(state.state.facts.count, 2);
     // Nothing is left where it was.
-    let left = world.homes().partition(&world.workspace, &Home::Lead(Identity::anonymous("browser-1").id()), Consistency::Strong).await.unwrap();
+    let left =
+        world.homes().partition(&world.workspace, &Home::Lead(Identity::anonymous("browser-1").id()), Consistency::Strong).await.unwrap();
     assert!(left.states.is_empty());
     assert_eq!(world.score_of("quarrystone-mills.com").await.unwrap().engagement, 10);
 }
@@ -53,12 +51,9 @@ async fn two_folds_of_one_identity_count_both_parcels() {
     world.take(vec![identify("m0", "u1", "ada@quarrystone-mills.com", start()).build()]).await.unwrap();
     let other = world.another_resolver();
     let second = world.message(vec![page("m2", "u1", "s2", start()).build()]);
-    world.store.before(
-        |op| op.writes(STATE),
-        async move {
-            other.handle(vec![Received::first(second)]).await;
-        },
-    );
+    world.store.before(|op| op.writes(STATE), async move {
+        other.handle(vec![Received::first(second)]).await;
+    });
     world.take(vec![page("m1", "u1", "s1", start()).build()]).await.unwrap();
     assert!(world.store.all_fired());
     assert_eq!(world.score_of("quarrystone-mills.com").await.unwrap().engagement, 10);
@@ -70,12 +65,9 @@ async fn two_first_sights_of_one_identity_make_one_state() {
     let world = World::new();
     let other = world.another_resolver();
     let second = world.message(vec![page("m2", "u1", "s2", start()).build()]);
-    world.store.before(
-        |op| op.writes(STATE),
-        async move {
-            other.handle(vec![Received::first(second)]).await;
-        },
-    );
+    world.store.before(|op| op.writes(STATE), async move {
+        other.handle(vec![Received::first(second)]).await;
+    });
     world.take(vec![page("m1", "u1", "s1", start()).build()]).await.unwrap();
     assert!(world.store.all_fired());
     let place = world.home_of(&Identity::user("u1")).await.unwrap();
@@ -88,20 +80,20 @@ async fn two_first_sights_of_one_identity_make_one_state() {
 #[tokio::test]
 async fn a_scorer_with_an_old_view_does_not_overwrite_a_newer_one() {
     let world = World::new();
-    world.take(vec![identify("m0", "u1", "ada@quarrystone-mills.com", start()).build(), page("m1", "u1", "s1", start()).build()]).await.unwrap();
+    world
+        .take(vec![identify("m0", "u1", "ada@quarrystone-mills.com", start()).build(), page("m1", "u1", "s1", start()).build()])
+        .await
+        .unwrap();
     let account = home("quarrystone-mills.com").unwrap();
     // Something that makes A write: the next day has begun.
     world.clock.set(start().day().plus(1).start());
     let (resolver, scorer) = (world.another_resolver(), world.another_scorer());
     let news = world.message(vec![track("m2", "u1", "demo request", world.now()).build()]);
     let hint = touched(&world, account.clone());
-    world.store.before(
-        |op| op.writes("R"),
-        async move {
-            resolver.handle(vec![Received::first(news)]).await;
-            scorer.handle(vec![Received::first(hint)]).await;
-        },
-    );
+    world.store.before(|op| op.writes("R"), async move {
+        resolver.handle(vec![Received::first(news)]).await;
+        scorer.handle(vec![Received::first(hint)]).await;
+    });
     world.run(&world.scorer, touched(&world, account.clone())).await.unwrap();
     assert!(world.store.all_fired());
     // The visit of yesterday (5 · 2^(−1/21) = 4.838) and the demo request of today: 54.838.
@@ -153,7 +145,10 @@ async fn a_crash_between_levels_write_and_its_send_loses_no_transition() {
 #[tokio::test]
 async fn a_home_that_a_lead_left_is_scored_although_the_worker_died() {
     let world = World::new();
-    world.take(vec![identify("m0", "u1", "ada@quarrystone-mills.com", start()).build(), page("m1", "u1", "s1", start()).build()]).await.unwrap();
+    world
+        .take(vec![identify("m0", "u1", "ada@quarrystone-mills.com", start()).build(), page("m1", "u1", "s1", start()).build()])
+        .await
+        .unwrap();
     assert_eq!(world.score_of("quarrystone-mills.com").await.unwrap().total_leads, 1);
     let moving = world.message(vec![identify("m2", "u1", "ada@fernhollow-labs.com", start().plus_millis(1)).build()]);
     world.to_score.fail_next(1);
@@ -175,12 +170,9 @@ async fn an_anonymous_id_follows_a_user_who_moves_meanwhile() {
     world.take(vec![identify("m0", "u1", "ada@quarrystone-mills.com", start()).build()]).await.unwrap();
     let other = world.another_resolver();
     let moving = world.message(vec![track("m2", "u1", "signed up", start()).account("acct_7", NamedBy::AccountId).build()]);
-    world.store.before(
-        |op| matches!(op, harpoon_tests::hooked::Op::Transact(_)),
-        async move {
-            other.handle(vec![Received::first(moving)]).await;
-        },
-    );
+    world.store.before(|op| matches!(op, harpoon_tests::hooked::Op::Transact(_)), async move {
+        other.handle(vec![Received::first(moving)]).await;
+    });
     world.take(vec![page("m1", "u1", "s1", start()).anonymous("browser-1").build()]).await.unwrap();
     assert!(world.store.all_fired());
     let account = world.home_of(&Identity::user("u1")).await.unwrap();
@@ -222,6 +214,7 @@ async fn a_second_reader_sees_the_same() {
     let world = World::new();
     world.take(vec![identify("m0", "u1", "ada@quarrystone-mills.com", start()).build()]).await.unwrap();
     let homes = HomeStore::new(Arc::clone(&world.store));
-    let found = homes.account(&world.workspace, &domain::AccountId::new("quarrystone-mills.com").unwrap(), Consistency::Strong).await.unwrap();
+    let found =
+        homes.account(&world.workspace, &domain::AccountId::new("quarrystone-mills.com").unwrap(), Consistency::Strong).await.unwrap();
     assert_eq!(found.unwrap().record.domains, ["quarrystone-mills.com"]);
 }

@@ -38,9 +38,13 @@ fn any_event() -> impl Strategy<Value = Event> {
             3 => page(&id, user, &format!("s{detail}"), at).properties(json!({ "path": "/pricing" })),
             4 => track(&id, user, "Demo Requested", at),
             5 => track(&id, user, "content downloaded", at).properties(json!({ "asset": format!("guide-{detail}") })),
-            6 if who >= 8 => group(&id, user, "acct_tidewell", json!({ "employees": 500 + u32::from(detail) * 1000, "industry": "Technology" }), at),
+            6 if who >= 8 => {
+                group(&id, user, "acct_tidewell", json!({ "employees": 500 + u32::from(detail) * 1000, "industry": "Technology" }), at)
+            }
             6 => track(&id, user, "signed up", at).properties(json!({ "employees": u32::from(detail) * 700, "country": "US" })),
-            7 => event(domain::CallKind::AccountEvent, &id, at).named("SDR meeting").account(email.rsplit('@').next().unwrap_or_default(), NamedBy::AccountEvent),
+            7 => event(domain::CallKind::AccountEvent, &id, at)
+                .named("SDR meeting")
+                .account(email.rsplit('@').next().unwrap_or_default(), NamedBy::AccountEvent),
             _ => {
                 let mut event = page(&id, user, &format!("s{detail}"), at).build();
                 (event.user_id, event.anonymous_id) = (None, Some(browser));

@@ -35,7 +35,7 @@ use utoipa::{
         deliveries::list,
         health::show, show,
     ),
-    components(schemas(ProblemBody, timeline::DayItem)),
+    components(schemas(crate::problem::ProblemBody, crate::timeline::DayItem)),
     tags(
         (name = "Accounts", description = "Companies"),
         (name = "Leads", description = "People"),

@@ -22,7 +22,7 @@ use domain::{
     state::IdentityState,
 };
 use http::Uri;
-use merge::{EventKey, Source, Window};
+use merge::{Effort, EventKey, Log, Source, Window};
 use serde::Serialize;
 use serde_json::Value;
 use std::{
@@ -211,7 +211,8 @@ pub(crate) async fn show<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(worksp
     }
     let sources: Vec<Source> = states.iter().map(|(id, state, _)| Source::new(*id, &state.facts)).collect();
     let window = Window { from, to, after, limit };
-    let (events, more) = merge::page(&api.parcels, &workspace, sources, &window, api.now()).await?;
+    let log = Log { parcels: &api.parcels, workspace: &workspace, now: api.now(), effort: Effort::USUAL };
+    let (events, more) = merge::page(&log, sources, &window).await?;
     let next_cursor = events.last().filter(|_| more).and_then(|(key, _)| listing.after(key));
     let data = events.iter().filter_map(|(key, event)| Some(item(event, who.get(&key.identity)?))).collect();
     Ok(Json(Page { data, next_cursor }).into_response())

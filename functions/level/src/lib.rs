@@ -60,7 +60,12 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
         Err(StageError::retry("another worker wrote the standing at every attempt"))
     }
 
-    async fn try_record(&self, workspace: &WorkspaceId, home: &Home, thresholds: &[i64]) -> Result<Option<Versioned<Standing>>, StageError> {
+    async fn try_record(
+        &self,
+        workspace: &WorkspaceId,
+        home: &Home,
+        thresholds: &[i64],
+    ) -> Result<Option<Versioned<Standing>>, StageError> {
         let before = self.homes.standing(workspace, home, Consistency::Strong).await?;
         let Some(score) = self.homes.score(workspace, home, Consistency::Strong).await? else {
             return Ok(before);
@@ -150,8 +155,10 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> S
     type Input = AccountScored;
 
     async fn handle(&self, batch: Vec<Received<AccountScored>>) -> Vec<Outcome<AccountScored>> {
-        let places: BTreeSet<Place> =
-            batch.iter().flat_map(|received| received.message.homes.iter().map(|home| (received.message.workspace.clone(), home.clone()))).collect();
+        let places: BTreeSet<Place> = batch
+            .iter()
+            .flat_map(|received| received.message.homes.iter().map(|home| (received.message.workspace.clone(), home.clone())))
+            .collect();
         let mut watched: BTreeMap<WorkspaceId, Vec<i64>> = BTreeMap::new();
         let mut failed: BTreeMap<Place, String> = BTreeMap::new();
         for workspace in places.iter().map(|(workspace, _)| workspace).collect::<BTreeSet<_>>() {
@@ -257,7 +264,8 @@ fn pack(workspace: &WorkspaceId, changes: Vec<Change>) -> Vec<AccountChanged> {
 
 fn outcome(received: Received<AccountScored>, failed: &BTreeMap<Place, String>) -> Outcome<AccountScored> {
     let message = &received.message;
-    let left: Vec<Home> = message.homes.iter().filter(|home| failed.contains_key(&(message.workspace.clone(), (*home).clone()))).cloned().collect();
+    let left: Vec<Home> =
+        message.homes.iter().filter(|home| failed.contains_key(&(message.workspace.clone(), (*home).clone()))).cloned().collect();
     if left.is_empty() {
         return Outcome::Done;
     }

@@ -1,8 +1,8 @@
 //! The level function: wiring only.
 
 use aws::AwsClients;
-use pipeline::{SystemClock, SystemEntropy};
 use level::{Leveler, config::Config};
+use pipeline::{SystemClock, SystemEntropy};
 
 #[tokio::main]
 async fn main() -> Result<(), aws::LambdaError> {

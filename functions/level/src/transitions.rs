@@ -63,7 +63,8 @@ impl Step<'_> {
 
         let (lead_levels, hold_leads) = self.lead_levels(leads, record, &mut changes);
         let ruleset = &document.lead_levels;
-        standing.hottest = lead_levels.levels.values().filter_map(|(level, _)| Some((ruleset.rank(level)?, level))).max().map(|(_, level)| level.clone());
+        standing.hottest =
+            lead_levels.levels.values().filter_map(|(level, _)| Some((ruleset.rank(level)?, level))).max().map(|(_, level)| level.clone());
 
         if before.is_some_and(|before| before.surge) != record.surge {
             changes.push((Changed::Surge { active: record.surge }, String::new()));
@@ -94,7 +95,12 @@ impl Step<'_> {
         (Some(assigned.level.id.clone()), Some(since), assigned.held_until)
     }
 
-    fn lead_levels(&self, leads: &LeadLevels, record: &ScoreRecord, changes: &mut Vec<(Changed, String)>) -> (LeadLevels, Option<Timestamp>) {
+    fn lead_levels(
+        &self,
+        leads: &LeadLevels,
+        record: &ScoreRecord,
+        changes: &mut Vec<(Changed, String)>,
+    ) -> (LeadLevels, Option<Timestamp>) {
         let ruleset = &self.model.document.lead_levels;
         let lowest = ruleset.levels.first().map(|level| level.id.as_str()).unwrap_or_default();
         let scores: BTreeMap<IdentityId, i64> = record.leads.iter().map(|lead| (lead.lead, lead.score)).collect();

@@ -78,11 +78,13 @@ impl<S: Store + Clone, T: Queue<AccountTouched>, D: Queue<AccountChanged>, C: Cl
     }
 
     async fn accounts(&self, shard: u64, due: Timestamp, now: Timestamp) -> Result<usize, StageError> {
-        let mut query = Query::partition(Table::Accounts, due_partition(shard)).between("", format!("{:015}~", due.millis().max(0))).limit(PAGE);
+        let mut query =
+            Query::partition(Table::Accounts, due_partition(shard)).between("", format!("{:015}~", due.millis().max(0))).limit(PAGE);
         let mut count = 0;
         for _ in 0..PAGES {
             let page = self.store.query(&query).await?;
-            let leased: Vec<Leased> = stream::iter(page.items).map(|item| self.lease(item, now)).buffered(CONCURRENCY).try_collect().await?;
+            let leased: Vec<Leased> =
+                stream::iter(page.items).map(|item| self.lease(item, now)).buffered(CONCURRENCY).try_collect().await?;
             let messages = pack(&leased);
             if !messages.is_empty() {
                 self.touched.send(messages).await?;
@@ -129,7 +131,9 @@ impl<S: Store + Clone, T: Queue<AccountTouched>, D: Queue<AccountChanged>, C: Cl
         let mut packed = Vec::new();
         for (workspace, deliveries) in messages {
             packed.extend(
-                deliveries.chunks(DELIVERIES_PER_MESSAGE).map(|chunk| AccountChanged::DeliveriesDue { workspace: workspace.clone(), deliveries: chunk.to_vec() }),
+                deliveries
+                    .chunks(DELIVERIES_PER_MESSAGE)
+                    .map(|chunk| AccountChanged::DeliveriesDue { workspace: workspace.clone(), deliveries: chunk.to_vec() }),
             );
         }
         if !packed.is_empty() {
@@ -158,7 +162,8 @@ fn pack(leased: &[Leased]) -> Vec<AccountTouched> {
         // The copy's key holds the home once more.
         let bytes = home_bytes(home) * 2 + 64;
         let theirs = messages.entry(workspace).or_default();
-        let full = theirs.last().is_none_or(|(message, used)| message.homes.len() >= HOMES_PER_MESSAGE || used + bytes > HOME_BYTES_PER_MESSAGE);
+        let full =
+            theirs.last().is_none_or(|(message, used)| message.homes.len() >= HOMES_PER_MESSAGE || used + bytes > HOME_BYTES_PER_MESSAGE);
         if full {
             theirs.push((AccountTouched { workspace: workspace.clone(), homes: Vec::new(), due: Vec::new() }, 0));
         }

@@ -72,7 +72,12 @@ fn or_there(result: Result<(), StoreError>) -> Result<(), StoreError> {
 
 impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q, C> {
     /// The account that a claim comes to. A named account and the account of a company's domain are made on first sight.
-    pub(crate) async fn claimed(&self, workspace: &WorkspaceId, claim: &Claim, now: Timestamp) -> Result<Option<(AccountId, Method)>, StageError> {
+    pub(crate) async fn claimed(
+        &self,
+        workspace: &WorkspaceId,
+        claim: &Claim,
+        now: Timestamp,
+    ) -> Result<Option<(AccountId, Method)>, StageError> {
         match claim {
             Claim::Account(method, account) => {
                 self.ensure_named(workspace, account, now).await?;
@@ -87,9 +92,16 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
     }
 
     /// The account that an event names. An account event may name a web domain, which stands for the account that owns it.
-    pub(crate) async fn named_account(&self, workspace: &WorkspaceId, named: &NamedAccount, now: Timestamp) -> Result<AccountId, StageError> {
+    pub(crate) async fn named_account(
+        &self,
+        workspace: &WorkspaceId,
+        named: &NamedAccount,
+        now: Timestamp,
+    ) -> Result<AccountId, StageError> {
         if named.by == NamedBy::AccountEvent {
-            if let Some(domain) = WebDomain::from_url(named.id.as_str()).filter(|domain| domain.as_str() == named.id.as_str() && domain.is_corporate()) {
+            if let Some(domain) =
+                WebDomain::from_url(named.id.as_str()).filter(|domain| domain.as_str() == named.id.as_str() && domain.is_corporate())
+            {
                 return self.owner_of(workspace, &domain, now).await;
             }
         }
@@ -102,7 +114,14 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         self.ensure(workspace, account, AccountOrigin::Id, Vec::new(), now).await
     }
 
-    async fn ensure(&self, workspace: &WorkspaceId, account: &AccountId, origin: AccountOrigin, domains: Vec<String>, now: Timestamp) -> Result<(), StageError> {
+    async fn ensure(
+        &self,
+        workspace: &WorkspaceId,
+        account: &AccountId,
+        origin: AccountOrigin,
+        domains: Vec<String>,
+        now: Timestamp,
+    ) -> Result<(), StageError> {
         if self.known.holds(workspace, account) {
             return Ok(());
         }
@@ -135,7 +154,14 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
 
     /// An account made from an id adopts its leads' company domain. An account that was made for that domain alone is absorbed; a
     /// domain that another id owns is left to a person.
-    pub(crate) async fn adopt(&self, workspace: &WorkspaceId, home: &Home, facts: &Facts, model: &Model, touched: &mut Touched) -> Result<(), StageError> {
+    pub(crate) async fn adopt(
+        &self,
+        workspace: &WorkspaceId,
+        home: &Home,
+        facts: &Facts,
+        model: &Model,
+        touched: &mut Touched,
+    ) -> Result<(), StageError> {
         let (Home::Account(account), Some(domain)) = (home, company_domain(facts, model)) else {
             return Ok(());
         };

@@ -118,7 +118,9 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
                 Fold::Doubt => {
                     let mut again = stored.state.refold(&model.matcher, now);
                     let (matcher, mapping) = (&model.matcher, &model.document.mapping);
-                    self.parcels.each(&work.workspace, &id, now, |parcel| again.add(parcel.batch, &parcel.events, matcher, mapping)).await?;
+                    self.parcels
+                        .each(&work.workspace, &id, now, |parcel| again.add(parcel.batch, &parcel.events, matcher, mapping))
+                        .await?;
                     return Ok((again.finish(), true));
                 }
             }

@@ -4,12 +4,7 @@ use crate::{
     Resolver, Touched, Work,
     fold::{Folded, resolved},
 };
-use domain::{
-    Home, Identity, IdentityId, IdentityKind, Order, WorkspaceId,
-    model::Model,
-    resolution::Method,
-    state::IdentityState,
-};
+use domain::{Home, Identity, IdentityId, IdentityKind, Order, WorkspaceId, model::Model, resolution::Method, state::IdentityState};
 use pipeline::{
     AccountTouched, Clock, Condition, Consistency, Queue, StageError, Store, StoreError,
     homes::{put_record, put_state},
@@ -69,7 +64,14 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
 
     /// Links an anonymous id to a user id unless an earlier event links it elsewhere. Answers the homes that changed. The user's
     /// mapping is written in the same transaction, so that a user who moves meanwhile takes the anonymous id along.
-    async fn try_link(&self, workspace: &WorkspaceId, anonymous: &Identity, id: IdentityId, link: &Link, model: &Arc<Model>) -> Result<Vec<Home>, StageError> {
+    async fn try_link(
+        &self,
+        workspace: &WorkspaceId,
+        anonymous: &Identity,
+        id: IdentityId,
+        link: &Link,
+        model: &Arc<Model>,
+    ) -> Result<Vec<Home>, StageError> {
         let Some(mut user) = self.homes.mapping(workspace, &link.user, Consistency::Strong).await? else {
             return Err(StageError::retry("the user's mapping is gone"));
         };
@@ -97,8 +99,11 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
                 named: BTreeMap::new(),
                 follow: Vec::new(),
             };
-            let writes =
-                vec![note, put_record(identity_key(workspace, &id), 0, &mapping)?, put_state(workspace, &home, &state, 1, Condition::Absent)?];
+            let writes = vec![
+                note,
+                put_record(identity_key(workspace, &id), 0, &mapping)?,
+                put_state(workspace, &home, &state, 1, Condition::Absent)?,
+            ];
             self.homes.store().transact(writes).await?;
             return Ok(vec![home]);
         };

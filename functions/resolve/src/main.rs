@@ -1,7 +1,7 @@
 //! The resolve function: wiring only.
 
 use aws::AwsClients;
-use pipeline::{SystemClock};
+use pipeline::SystemClock;
 use resolve::{Resolver, config::Config};
 
 #[tokio::main]

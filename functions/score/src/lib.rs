@@ -6,8 +6,8 @@ mod record;
 use domain::{AccountId, Home, Timestamp, WorkspaceId};
 use futures::{StreamExt, stream};
 use pipeline::{
-    AccountScored, AccountTouched, Clock, Condition, Consistency, Homes, Outcome, Queue, Received, Stage, StageError, Store,
-    Versioned, Write,
+    AccountScored, AccountTouched, Clock, Condition, Consistency, Homes, Outcome, Queue, Received, Stage, StageError, Store, Versioned,
+    Write,
     homes::{HomeStore, put_due, put_record},
     models::Models,
     records::{SCORE, ScoreRecord, due_key_of, home_key},
@@ -115,8 +115,10 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Stage for Scor
     type Input = AccountTouched;
 
     async fn handle(&self, batch: Vec<Received<AccountTouched>>) -> Vec<Outcome<AccountTouched>> {
-        let homes: BTreeSet<(WorkspaceId, Home)> =
-            batch.iter().flat_map(|received| received.message.homes.iter().map(|home| (received.message.workspace.clone(), home.clone()))).collect();
+        let homes: BTreeSet<(WorkspaceId, Home)> = batch
+            .iter()
+            .flat_map(|received| received.message.homes.iter().map(|home| (received.message.workspace.clone(), home.clone())))
+            .collect();
         let results: Vec<_> = stream::iter(homes)
             .map(|(workspace, home)| async move {
                 let scored = self.score(&workspace, &home).await;

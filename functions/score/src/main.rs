@@ -1,7 +1,7 @@
 //! The score function: wiring only.
 
 use aws::AwsClients;
-use pipeline::{SystemClock};
+use pipeline::SystemClock;
 use score::{Scorer, config::Config};
 
 #[tokio::main]

@@ -1,13 +1,6 @@
 //! The score record: what an evaluation leaves behind for level and for lists.
 
-use domain::{
-    Home, Timestamp, Day,
-    decay::shown,
-    evaluate::Evaluation,
-    hash64,
-    lead::Lead,
-    model::Model,
-};
+use domain::{Day, Home, Timestamp, decay::shown, evaluate::Evaluation, hash64, lead::Lead, model::Model};
 use pipeline::{
     homes::Gathered,
     records::{AccountRecord, LeadScore, NAMED_LEADS, ScoreRecord},

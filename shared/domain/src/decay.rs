@@ -56,12 +56,7 @@ impl Decay {
                 libm::round(milli as f64 * libm::exp2(exponent)) as i64
             }
             Self::Step { steps } => {
-                let percent = steps
-                    .iter()
-                    .filter(|step| i64::from(step.from_day) <= age)
-                    .map(|step| step.percent)
-                    .min()
-                    .unwrap_or(100);
+                let percent = steps.iter().filter(|step| i64::from(step.from_day) <= age).map(|step| step.percent).min().unwrap_or(100);
                 divide_rounded(milli.saturating_mul(i64::from(percent.min(100))), 100)
             }
         }
@@ -116,9 +111,8 @@ mod tests {
             Just(Decay::None),
             (1_u32..400).prop_map(|days| Decay::Linear { days }),
             (1_u32..400).prop_map(|days| Decay::HalfLife { days }),
-            proptest::collection::vec((0_u32..400, 0_u32..101), 0..4).prop_map(|steps| Decay::Step {
-                steps: steps.into_iter().map(|(from_day, percent)| Step { from_day, percent }).collect()
-            }),
+            proptest::collection::vec((0_u32..400, 0_u32..101), 0..4)
+                .prop_map(|steps| Decay::Step { steps: steps.into_iter().map(|(from_day, percent)| Step { from_day, percent }).collect() }),
         ]
     }
 

@@ -245,7 +245,10 @@ impl EngagementRuleset {
                     FilterOp::Eq | FilterOp::Neq => !filter.value.is_null() && !filter.value.is_object(),
                 };
                 if !fits {
-                    fault(at(&format!("filters/{j}/value")), "a list for `in`, a number for comparisons, text for `contains` and `starts_with`, a plain value else");
+                    fault(
+                        at(&format!("filters/{j}/value")),
+                        "a list for `in`, a number for comparisons, text for `contains` and `starts_with`, a plain value else",
+                    );
                 }
             }
         }
@@ -336,7 +339,8 @@ impl EventFilter {
     }
 
     fn compares(&self, found: &Value) -> bool {
-        let number = |order: fn(Number, Number) -> bool| plain_number(found).zip(plain_number(&self.value)).is_some_and(|(a, b)| order(a, b));
+        let number =
+            |order: fn(Number, Number) -> bool| plain_number(found).zip(plain_number(&self.value)).is_some_and(|(a, b)| order(a, b));
         let text = |test: fn(&str, &str) -> bool| {
             plain_text(found).zip(self.value.as_str()).is_some_and(|(a, b)| test(&a.to_lowercase(), &b.to_lowercase()))
         };

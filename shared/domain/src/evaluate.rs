@@ -94,7 +94,9 @@ impl<'s> Evaluation<'s> {
             engagement.leads.iter().filter_map(|lead| Some((lead.lead, bounds(lead.shown())?))).collect();
         levels.sort_unstable();
         Shown {
-            account: if day == self.as_of { self.account.score } else if model.account.depends_on_date() {
+            account: if day == self.as_of {
+                self.account.score
+            } else if model.account.depends_on_date() {
                 model.account.evaluate(&self.fields, day.start()).score
             } else {
                 self.account.score

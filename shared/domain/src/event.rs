@@ -181,10 +181,7 @@ pub struct Order {
 
 /// Folds an event name so that `Page View`, `page_view` and `page-view` are one.
 pub fn fold_name(name: &str) -> String {
-    name.chars()
-        .filter(|c| !matches!(c, ' ' | '_' | '-'))
-        .flat_map(char::to_lowercase)
-        .collect()
+    name.chars().filter(|c| !matches!(c, ' ' | '_' | '-')).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]

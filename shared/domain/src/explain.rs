@@ -455,8 +455,7 @@ fn engagement_part(model: &Model, evaluation: &Evaluation<'_>, held: HeldLevels<
 }
 
 fn unmatched(model: &Model, evaluation: &Evaluation<'_>) -> Vec<UnmatchedRule> {
-    let matched: BTreeSet<usize> =
-        evaluation.engagement.leads.iter().flat_map(|lead| lead.rules.iter().map(|rule| rule.rule)).collect();
+    let matched: BTreeSet<usize> = evaluation.engagement.leads.iter().flat_map(|lead| lead.rules.iter().map(|rule| rule.rule)).collect();
     let rules = model.document.engagement.rules.iter().enumerate().filter(|(i, _)| !matched.contains(i));
     rules
         .map(|(_, rule)| UnmatchedRule {
@@ -554,9 +553,7 @@ fn surge_part(model: &Model, evaluation: &Evaluation<'_>) -> SurgePart {
     let between = |from: Day, to: Day| [from.to_string(), to.to_string()];
     let (window, baseline) = match settings {
         SurgeSettings::Relative(_) => (between(today.plus(-6), today), Some(between(today.plus(-27), today.plus(-7)))),
-        SurgeSettings::Absolute { days, .. } => {
-            (between(today.plus(1 - i32::try_from(*days).unwrap_or(28).clamp(1, 28)), today), None)
-        }
+        SurgeSettings::Absolute { days, .. } => (between(today.plus(1 - i32::try_from(*days).unwrap_or(28).clamp(1, 28)), today), None),
     };
     SurgePart {
         active: surge.active,

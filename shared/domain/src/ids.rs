@@ -325,11 +325,8 @@ impl BatchId {
 
     /// Reads the 26 characters that `Display` writes.
     pub fn parse(text: &str) -> Result<Self, IdError> {
-        let wrong = || IdError::Form {
-            what: "batch id",
-            expected: "26 characters of Crockford base 32",
-            got: text.chars().take(64).collect(),
-        };
+        let wrong =
+            || IdError::Form { what: "batch id", expected: "26 characters of Crockford base 32", got: text.chars().take(64).collect() };
         if text.len() != 26 {
             return Err(wrong());
         }

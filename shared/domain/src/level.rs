@@ -92,9 +92,20 @@ impl LevelRuleset {
                 if level.min <= below.min {
                     fault(format!("/levels/{i}/min"), format!("levels go from low to high: more than {}", below.min));
                 } else if let Some(max) = below.max.filter(|max| *max >= level.min) {
-                    fault(format!("/levels/{i}/min"), format!("overlaps `{}`, which reaches to {max}: use {} or set its max to {}", below.name, max.saturating_add(1), level.min.saturating_sub(1)));
+                    fault(
+                        format!("/levels/{i}/min"),
+                        format!(
+                            "overlaps `{}`, which reaches to {max}: use {} or set its max to {}",
+                            below.name,
+                            max.saturating_add(1),
+                            level.min.saturating_sub(1)
+                        ),
+                    );
                 } else if let Some(max) = below.max.filter(|max| max.saturating_add(1) < level.min) {
-                    fault(format!("/levels/{i}/min"), format!("leaves a gap after `{}`, which ends at {max}: use {}", below.name, max.saturating_add(1)));
+                    fault(
+                        format!("/levels/{i}/min"),
+                        format!("leaves a gap after `{}`, which ends at {max}: use {}", below.name, max.saturating_add(1)),
+                    );
                 }
             }
             before = Some(level);
@@ -192,10 +203,13 @@ mod tests {
         let mut rules = engagement();
         rules.levels = vec![level("a", 0, Some(19)), level("b", 25, Some(49)), level("c", 49, None)];
         let faults: Vec<String> = rules.faults().iter().map(ToString::to_string).collect();
-        assert_eq!(faults, [
-            "`/levels/1/min`: leaves a gap after `a`, which ends at 19: use 20",
-            "`/levels/2/min`: overlaps `b`, which reaches to 49: use 50 or set its max to 48",
-        ]);
+        assert_eq!(
+            faults,
+            [
+                "`/levels/1/min`: leaves a gap after `a`, which ends at 19: use 20",
+                "`/levels/2/min`: overlaps `b`, which reaches to 49: use 50 or set its max to 48",
+            ]
+        );
     }
 
     proptest! {

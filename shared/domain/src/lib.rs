@@ -29,7 +29,6 @@ pub mod trigger;
 pub use channel::Channel;
 pub use event::{CallKind, Event, JsonObject, NamedAccount, NamedBy, Order, fold_name};
 pub use ids::{
-    AccountId, BatchId, DestinationId, Home, IdError, Identity, IdentityId, IdentityKind, MessageId, TriggerId,
-    WorkspaceId, hash64,
+    AccountId, BatchId, DestinationId, Home, IdError, Identity, IdentityId, IdentityKind, MessageId, TriggerId, WorkspaceId, hash64,
 };
 pub use time::{DAY_MS, Day, Timestamp};

@@ -186,10 +186,7 @@ fn counted_days(rule: &EngagementRule, part: PartId, counts: &LeadCounts) -> Vec
                 days.values_mut().for_each(|n| *n = 1);
             }
         }
-        CountMode::OncePerLead
-        | CountMode::OncePerSession
-        | CountMode::OncePerKey { .. }
-        | CountMode::OncePerKeyAndDay { .. } => {
+        CountMode::OncePerLead | CountMode::OncePerSession | CountMode::OncePerKey { .. } | CountMode::OncePerKeyAndDay { .. } => {
             for day in counts.keys.get(&part).into_iter().flat_map(BTreeMap::values) {
                 *days.entry(*day).or_default() += 1;
             }

@@ -5,12 +5,7 @@
 //! counted, the answer is [`Fold::Doubt`]: fold all parcels of the identity again, counting each message id from its
 //! earliest parcel. So redelivery, reordering and client retries in other batches lose and double nothing.
 
-use crate::{
-    BatchId, Event, Identity, IdentityId, Timestamp,
-    engagement::Matcher,
-    facts::Facts,
-    mapping::AccountMapping,
-};
+use crate::{BatchId, Event, Identity, IdentityId, Timestamp, engagement::Matcher, facts::Facts, mapping::AccountMapping};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

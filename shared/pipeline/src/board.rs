@@ -81,7 +81,8 @@ impl Row {
         let id = home.account().map(|account| account.as_str().to_owned()).unwrap_or_default();
         let label = standing.name.as_deref().or(standing.domain.as_deref()).unwrap_or(&id);
         let folded_name = label.to_lowercase().into_boxed_str();
-        let folded_rest = format!("{}\n{}", standing.domain.as_deref().unwrap_or_default().to_lowercase(), id.to_lowercase()).into_boxed_str();
+        let folded_rest =
+            format!("{}\n{}", standing.domain.as_deref().unwrap_or_default().to_lowercase(), id.to_lowercase()).into_boxed_str();
         let mut word = |text: Option<String>| text.map(|text| words.intern(text));
         Some(Self {
             version,
@@ -160,7 +161,12 @@ impl Rows {
 
     /// At most `limit` rows for which `key` gives something, in the order that `compare` gives to the keys, and whether there are more.
     /// Costs one pass and the sorting of what is answered.
-    pub fn select<'r, K>(&'r self, limit: usize, key: impl Fn(&'r Row) -> Option<K>, compare: impl Fn(&K, &K) -> Ordering) -> (Vec<Arc<Row>>, bool) {
+    pub fn select<'r, K>(
+        &'r self,
+        limit: usize,
+        key: impl Fn(&'r Row) -> Option<K>,
+        compare: impl Fn(&K, &K) -> Ordering,
+    ) -> (Vec<Arc<Row>>, bool) {
         let mut found: Vec<(K, &Arc<Row>)> = self.0.iter().filter_map(|row| Some((key(row)?, row))).collect();
         let more = found.len() > limit;
         if more && limit > 0 {
@@ -275,7 +281,8 @@ impl<S: Store, C: Clock> Board<S, C> {
     }
 
     async fn load_rows(&self, workspace: &WorkspaceId, leads: bool, words: &mut Words) -> Result<Rows, StoreError> {
-        let shards = (0..SHARDS).map(|shard| self.store.query_all(Query::partition(Table::Accounts, standing_partition(workspace, leads, shard))));
+        let shards =
+            (0..SHARDS).map(|shard| self.store.query_all(Query::partition(Table::Accounts, standing_partition(workspace, leads, shard))));
         let mut rows = Vec::new();
         for items in try_join_all(shards).await? {
             for item in items {
@@ -313,7 +320,12 @@ impl<S: Store, C: Clock> Board<S, C> {
         Ok(())
     }
 
-    async fn read_changed(&self, workspace: &WorkspaceId, homes: BTreeSet<Home>, words: &mut Words) -> Result<BTreeMap<Home, Option<Arc<Row>>>, StoreError> {
+    async fn read_changed(
+        &self,
+        workspace: &WorkspaceId,
+        homes: BTreeSet<Home>,
+        words: &mut Words,
+    ) -> Result<BTreeMap<Home, Option<Arc<Row>>>, StoreError> {
         let keys: Vec<Key> = homes.iter().map(|home| standing_key(workspace, home)).collect();
         let mut changes: BTreeMap<Home, Option<Arc<Row>>> = homes.into_iter().map(|home| (home, None)).collect();
         for keys in keys.chunks(READ_AT_ONCE) {

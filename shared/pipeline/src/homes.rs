@@ -2,9 +2,9 @@
 
 use crate::{
     records::{
-        ACCOUNT, AccountRecord, DomainClaim, DueAccount, IdentityMapping, LeadLevels, OWN_FIELDS, OwnFields, SCORE, STATE,
-        ScoreRecord, Standing, Versioned, domain_key, due_key, from_item, home_key, home_partition, identity_key,
-        lead_levels_key, standing_key, state_key, text,
+        ACCOUNT, AccountRecord, DomainClaim, DueAccount, IdentityMapping, LeadLevels, OWN_FIELDS, OwnFields, SCORE, STATE, ScoreRecord,
+        Standing, Versioned, domain_key, due_key, from_item, home_key, home_partition, identity_key, lead_levels_key, standing_key,
+        state_key, text,
     },
     store::{Body, Condition, Consistency, Item, Key, Query, Store, StoreError, Table, Write},
 };
@@ -81,7 +81,13 @@ pub fn put_record<T: Serialize>(key: Key, version: u64, record: &T) -> Result<Wr
 }
 
 /// Puts a state. `version` is the version to write; `condition` what must be there now.
-pub fn put_state(workspace: &WorkspaceId, home: &Home, state: &IdentityState, version: u64, condition: Condition) -> Result<Write, StoreError> {
+pub fn put_state(
+    workspace: &WorkspaceId,
+    home: &Home,
+    state: &IdentityState,
+    version: u64,
+    condition: Condition,
+) -> Result<Write, StoreError> {
     let key = state_key(workspace, home, &state.identity.id());
     let bytes = rmp_serde::to_vec_named(state).map_err(|e| StoreError::Refused { source: Box::new(e) })?;
     Ok(Write::Put(Item { key, version, body: Body::Bytes(bytes), expires_at: None }, condition))
@@ -95,7 +101,8 @@ pub fn put_due(workspace: &WorkspaceId, home: &Home, at: Timestamp, leases: u32)
 }
 
 fn read_state(item: &Item) -> Result<StoredState, StoreError> {
-    let corrupt = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Corrupt { key: Box::new(item.key.clone()), what: "state", source };
+    let corrupt =
+        |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Corrupt { key: Box::new(item.key.clone()), what: "state", source };
     let id = item.key.sk.strip_prefix(STATE).unwrap_or_default();
     let identity = IdentityId::parse(id).map_err(|e| corrupt(Box::new(e)))?;
     let Body::Bytes(bytes) = &item.body else {
@@ -130,7 +137,12 @@ impl<S: Store> HomeStore<S> {
     }
 
     /// Where an identity's state lives.
-    pub async fn mapping(&self, workspace: &WorkspaceId, identity: &IdentityId, consistency: Consistency) -> Result<Option<Versioned<IdentityMapping>>, StoreError> {
+    pub async fn mapping(
+        &self,
+        workspace: &WorkspaceId,
+        identity: &IdentityId,
+        consistency: Consistency,
+    ) -> Result<Option<Versioned<IdentityMapping>>, StoreError> {
         self.record(&identity_key(workspace, identity), consistency).await
     }
 
@@ -141,7 +153,12 @@ impl<S: Store> HomeStore<S> {
     }
 
     /// An account.
-    pub async fn account(&self, workspace: &WorkspaceId, account: &AccountId, consistency: Consistency) -> Result<Option<Versioned<AccountRecord>>, StoreError> {
+    pub async fn account(
+        &self,
+        workspace: &WorkspaceId,
+        account: &AccountId,
+        consistency: Consistency,
+    ) -> Result<Option<Versioned<AccountRecord>>, StoreError> {
         self.record(&home_key(workspace, &Home::Account(account.clone()), ACCOUNT), consistency).await
     }
 
@@ -152,22 +169,42 @@ impl<S: Store> HomeStore<S> {
     }
 
     /// What score last computed for a home.
-    pub async fn score(&self, workspace: &WorkspaceId, home: &Home, consistency: Consistency) -> Result<Option<Versioned<ScoreRecord>>, StoreError> {
+    pub async fn score(
+        &self,
+        workspace: &WorkspaceId,
+        home: &Home,
+        consistency: Consistency,
+    ) -> Result<Option<Versioned<ScoreRecord>>, StoreError> {
         self.record(&home_key(workspace, home, SCORE), consistency).await
     }
 
     /// What level last recorded for a home.
-    pub async fn standing(&self, workspace: &WorkspaceId, home: &Home, consistency: Consistency) -> Result<Option<Versioned<Standing>>, StoreError> {
+    pub async fn standing(
+        &self,
+        workspace: &WorkspaceId,
+        home: &Home,
+        consistency: Consistency,
+    ) -> Result<Option<Versioned<Standing>>, StoreError> {
         self.record(&standing_key(workspace, home), consistency).await
     }
 
     /// The levels of a home's leads.
-    pub async fn lead_levels(&self, workspace: &WorkspaceId, home: &Home, consistency: Consistency) -> Result<Versioned<LeadLevels>, StoreError> {
+    pub async fn lead_levels(
+        &self,
+        workspace: &WorkspaceId,
+        home: &Home,
+        consistency: Consistency,
+    ) -> Result<Versioned<LeadLevels>, StoreError> {
         Ok(self.record(&lead_levels_key(workspace, home), consistency).await?.unwrap_or_default())
     }
 
     /// Who owns a web domain.
-    pub async fn domain_claim(&self, workspace: &WorkspaceId, domain: &str, consistency: Consistency) -> Result<Option<Versioned<DomainClaim>>, StoreError> {
+    pub async fn domain_claim(
+        &self,
+        workspace: &WorkspaceId,
+        domain: &str,
+        consistency: Consistency,
+    ) -> Result<Option<Versioned<DomainClaim>>, StoreError> {
         self.record(&domain_key(workspace, domain), consistency).await
     }
 
@@ -212,7 +249,8 @@ impl<S: Store> HomeStore<S> {
         let own = self.partition(workspace, home, consistency).await?;
         let mut members = Vec::new();
         let mut seen: BTreeSet<AccountId> = home.account().cloned().into_iter().collect();
-        let members_of = |partition: &Partition| partition.account.as_ref().map(|account| account.record.members.clone()).unwrap_or_default();
+        let members_of =
+            |partition: &Partition| partition.account.as_ref().map(|account| account.record.members.clone()).unwrap_or_default();
         let mut waiting = members_of(&own);
         while let Some(member) = waiting.pop() {
             if seen.insert(member.clone()) {

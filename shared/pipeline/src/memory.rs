@@ -25,10 +25,7 @@ const PAGE_ITEMS: usize = 500;
 const TRANSACTION_WRITES: usize = 100;
 
 fn holds(partitions: &BTreeMap<(Table, String), Partition>, key: &Key, condition: Condition) -> bool {
-    let version = partitions
-        .get(&(key.table, key.pk.clone()))
-        .and_then(|partition| partition.get(&key.sk))
-        .map(|item| item.version);
+    let version = partitions.get(&(key.table, key.pk.clone())).and_then(|partition| partition.get(&key.sk)).map(|item| item.version);
     match condition {
         Condition::Always => true,
         Condition::Absent => version.is_none(),
@@ -178,7 +175,9 @@ impl<M: Message> Queue<M> for MemoryQueue {
         for message in &batch {
             let body = messages::encode(message).map_err(|e| QueueError::Refused { reason: e.to_string() })?;
             if body.len() > messages::MAX_MESSAGE_BYTES {
-                return Err(QueueError::Refused { reason: format!("the body has {} bytes, at most {} fit", body.len(), messages::MAX_MESSAGE_BYTES) });
+                return Err(QueueError::Refused {
+                    reason: format!("the body has {} bytes, at most {} fit", body.len(), messages::MAX_MESSAGE_BYTES),
+                });
             }
             self.lock().push_back(body);
         }

@@ -5,8 +5,8 @@
 
 use crate::store::{Body, Item, Key, StoreError, Table};
 use domain::{
-    AccountId, BatchId, Day, Home, Identity, IdentityId, Order, Timestamp, WorkspaceId, field::FieldFacts, hash64,
-    resolution::Resolution, transition::Transition,
+    AccountId, BatchId, Day, Home, Identity, IdentityId, Order, Timestamp, WorkspaceId, field::FieldFacts, hash64, resolution::Resolution,
+    transition::Transition,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
@@ -33,7 +33,11 @@ pub fn from_item<T: DeserializeOwned>(item: &Item) -> Result<T, StoreError> {
         Body::Text(text) => serde_json::from_str(text),
         Body::Bytes(bytes) => serde_json::from_slice(bytes),
     };
-    read.map_err(|source| StoreError::Corrupt { key: Box::new(item.key.clone()), what: std::any::type_name::<T>(), source: Box::new(source) })
+    read.map_err(|source| StoreError::Corrupt {
+        key: Box::new(item.key.clone()),
+        what: std::any::type_name::<T>(),
+        source: Box::new(source),
+    })
 }
 
 /// A record together with the version under which it was read; version 0 when nothing was there.

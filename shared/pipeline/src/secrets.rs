@@ -1,7 +1,10 @@
 //! Destination secrets are sealed under a key that is kept outside the tables.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce, aead::{Aead, Payload}};
+use chacha20poly1305::{
+    KeyInit, XChaCha20Poly1305, XNonce,
+    aead::{Aead, Payload},
+};
 use std::future::Future;
 use thiserror::Error;
 
@@ -77,10 +80,8 @@ impl Secrets for FileKeySecrets {
         let not_ours = || SecretError::NotOurs { purpose: purpose.to_owned() };
         let bytes = sealed.strip_prefix("x1.").and_then(|text| STANDARD.decode(text).ok()).ok_or_else(not_ours)?;
         let (nonce, body) = bytes.split_at_checked(24).ok_or_else(not_ours)?;
-        let plain = self
-            .cipher
-            .decrypt(XNonce::from_slice(nonce), Payload { msg: body, aad: purpose.as_bytes() })
-            .map_err(|_| not_ours())?;
+        let plain =
+            self.cipher.decrypt(XNonce::from_slice(nonce), Payload { msg: body, aad: purpose.as_bytes() }).map_err(|_| not_ours())?;
         String::from_utf8(plain).map_err(|_| not_ours())
     }
 }

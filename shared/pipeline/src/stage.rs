@@ -111,10 +111,7 @@ pub trait Stage: Send + Sync + 'static {
 
     /// Works on the messages of one invocation and answers one outcome for each, in their order. The whole batch is given at
     /// once so that work on one identity or account is done once per invocation.
-    fn handle(
-        &self,
-        batch: Vec<Received<Self::Input>>,
-    ) -> impl Future<Output = Vec<Outcome<Self::Input>>> + Send;
+    fn handle(&self, batch: Vec<Received<Self::Input>>) -> impl Future<Output = Vec<Outcome<Self::Input>>> + Send;
 }
 
 impl<T: Stage> Stage for std::sync::Arc<T> {

@@ -24,14 +24,24 @@ use pipeline::{
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 
-/// Identities with at most this many events are read as a whole.
-const READ_WHOLE: u64 = 200;
-/// How many parcels one step of a larger identity reads.
-const STEP: usize = 200;
-/// How many identities are opened at once.
-const OPEN_AT_ONCE: usize = 16;
-/// Up to so many identities that may add to every page are all opened.
-const STRADDLING: usize = 200;
+/// How much is read at once. The answer does not depend on it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Effort {
+    /// Identities with at most this many events are read as a whole.
+    whole: u64,
+    /// How many parcels one step of a larger identity reads.
+    step: usize,
+    /// How many identities are opened at once.
+    open: usize,
+    /// Up to so many identities that may add to every page are all opened.
+    straddling: usize,
+}
+
+impl Effort {
+    /// What an answer takes.
+    pub(super) const USUAL: Self = Self { whole: 200, step: 200, open: 16, straddling: 200 };
+}
+
 /// Clients repeat a call within this time, and what is not late comes within it.
 const SPAN_MS: i64 = DAY_MS;
 
@@ -159,10 +169,10 @@ impl Stream {
 }
 
 /// Opens an identity: reads it as a whole, or makes the first step.
-async fn open<S: Store>(parcels: &Parcels<S>, workspace: &WorkspaceId, source: &Source, end: Timestamp, now: Timestamp) -> Result<Stream, StoreError> {
+async fn open<S: Store>(log: &Log<'_, S>, source: &Source, end: Timestamp) -> Result<Stream, StoreError> {
     let mut stream = Stream { identity: source.identity, events: HashMap::new(), next: None, uncertain: None };
-    if source.count <= READ_WHOLE {
-        let mut all = parcels.of(workspace, &source.identity, now).await?;
+    if source.count <= log.effort.whole {
+        let mut all = log.parcels.of(log.workspace, &source.identity, log.now).await?;
         all.reverse();
         stream.take(all);
         return Ok(stream);
@@ -170,14 +180,14 @@ async fn open<S: Store>(parcels: &Parcels<S>, workspace: &WorkspaceId, source: &
     // A batch made in the very last millisecond that counts is included.
     let begin = source.all_fresh.then(|| BatchId::new(end.plus_millis(SPAN_MS + 1), 0));
     stream.next = Some(begin);
-    step(parcels, workspace, &mut stream, now).await?;
+    step(log, &mut stream).await?;
     Ok(stream)
 }
 
 /// Reads on.
-async fn step<S: Store>(parcels: &Parcels<S>, workspace: &WorkspaceId, stream: &mut Stream, now: Timestamp) -> Result<(), StoreError> {
+async fn step<S: Store>(log: &Log<'_, S>, stream: &mut Stream) -> Result<(), StoreError> {
     let Some(before) = stream.next else { return Ok(()) };
-    let read = parcels.newest(workspace, &stream.identity, before, STEP, now).await?;
+    let read = log.parcels.newest(log.workspace, &stream.identity, before, log.effort.step, log.now).await?;
     // What lies behind parcels past their time is past its time, too.
     match read.last().map(|parcel| parcel.batch) {
         Some(oldest) => {
@@ -190,16 +200,23 @@ async fn step<S: Store>(parcels: &Parcels<S>, workspace: &WorkspaceId, stream: &
     Ok(())
 }
 
+/// Where parcels are read, and how.
+#[derive(Debug)]
+pub(super) struct Log<'p, S> {
+    /// The parcels.
+    pub parcels: &'p Parcels<S>,
+    /// Whose.
+    pub workspace: &'p WorkspaceId,
+    /// Parcels past their time at this moment are not there.
+    pub now: Timestamp,
+    /// How much is read at once.
+    pub effort: Effort,
+}
+
 /// One page of the merged events, and whether there are more.
-pub(super) async fn page<S: Store>(
-    parcels: &Parcels<S>,
-    workspace: &WorkspaceId,
-    sources: Vec<Source>,
-    window: &Window,
-    now: Timestamp,
-) -> Result<(Vec<(EventKey, Event)>, bool), StoreError> {
+pub(super) async fn page<S: Store>(log: &Log<'_, S>, sources: Vec<Source>, window: &Window) -> Result<(Vec<(EventKey, Event)>, bool), StoreError> {
     let end = window.end();
-    let by_day = sources.iter().filter(|source| source.straddles(end)).count() > STRADDLING;
+    let by_day = sources.iter().filter(|source| source.straddles(end)).count() > log.effort.straddling;
     let mut waiting: Vec<(Timestamp, Source)> = sources
         .into_iter()
         .filter_map(|source| Some((source.latest(end, by_day)?, source)))
@@ -218,12 +235,12 @@ pub(super) async fn page<S: Store>(
             return Ok(collect(streams, window.limit, certain));
         };
         if unopened == Some(floor) {
-            let next = waiting.split_off(waiting.len().saturating_sub(OPEN_AT_ONCE));
-            let opened = try_join_all(next.iter().map(|(_, source)| open(parcels, workspace, source, end, now))).await?;
+            let next = waiting.split_off(waiting.len().saturating_sub(log.effort.open));
+            let opened = try_join_all(next.iter().map(|(_, source)| open(log, source, end))).await?;
             streams.extend(opened);
         } else {
             let behind = streams.iter_mut().filter(|stream| stream.uncertain == Some(floor));
-            try_join_all(behind.map(|stream| step(parcels, workspace, stream, now))).await?;
+            try_join_all(behind.map(|stream| step(log, stream))).await?;
         }
     }
 }

@@ -85,7 +85,12 @@ fn an_account_of_which_only_the_employees_are_known_needs_one_more_field() {
 #[test]
 fn the_whole_pattern_scores_145_and_has_no_next_level() {
     let model = Model::compile(default_document().unwrap()).unwrap();
-    let known = [("employees", number(1_500)), ("revenue", number(60_000_000)), ("country", text("United States")), ("industry", text("Technology"))];
+    let known = [
+        ("employees", number(1_500)),
+        ("revenue", number(60_000_000)),
+        ("country", text("United States")),
+        ("industry", text("Technology")),
+    ];
     let part = explain(&model, fields(&known), &[], 10).account;
     assert_eq!((part.score, part.known.as_str(), part.level.next), (145, "4 of 4 fields known", None));
 }
@@ -147,8 +152,14 @@ fn any_model() -> impl Strategy<Value = ModelDocument> {
         (1_u32..4).prop_map(|n| Aggregation::TopN { n }),
         (0_u32..=100).prop_map(|percent| Aggregation::Diminishing { percent }),
     ];
-    (proptest::collection::vec(rule, 7), 0_i64..150, aggregation, proptest::collection::vec(-40_i32..80, 4), proptest::option::of(0_i32..200)).prop_map(
-        |(rules, lead_cap, aggregation, points, cap)| {
+    (
+        proptest::collection::vec(rule, 7),
+        0_i64..150,
+        aggregation,
+        proptest::collection::vec(-40_i32..80, 4),
+        proptest::option::of(0_i32..200),
+    )
+        .prop_map(|(rules, lead_cap, aggregation, points, cap)| {
             let mut document = default_document().unwrap();
             document.engagement.lead_cap = lead_cap;
             document.engagement.aggregation = aggregation;
@@ -160,8 +171,7 @@ fn any_model() -> impl Strategy<Value = ModelDocument> {
             }
             document.account.cap = cap;
             document
-        },
-    )
+        })
 }
 
 proptest! {
