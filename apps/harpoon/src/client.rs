@@ -123,7 +123,8 @@ impl Server {
     pub async fn read<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
         let answer = self.answer(path).await?;
         self.accepted(&answer, path)?;
-        serde_json::from_slice(&answer.body).with_context(|| format!("the answer of {path} can't be understood; are server and command of one version?"))
+        serde_json::from_slice(&answer.body)
+            .with_context(|| format!("the answer of {path} can't be understood; are server and command of one version?"))
     }
 
     /// Makes sure that an answer is no error.

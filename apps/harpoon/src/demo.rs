@@ -119,7 +119,9 @@ async fn settled(server: &Server) -> anyhow::Result<()> {
 fn to_look_at(companies: &[Company], accounts: &[Account]) -> String {
     let by_name: BTreeMap<&str, &Account> = accounts
         .iter()
-        .flat_map(|account| [Some(account.account_id.as_str()), account.domain.as_deref()].into_iter().flatten().map(move |name| (name, account)))
+        .flat_map(|account| {
+            [Some(account.account_id.as_str()), account.domain.as_deref()].into_iter().flatten().map(move |name| (name, account))
+        })
         .collect();
     let mut table = ruled_table();
     table.set_header(["Account", "Fit", "Engagement", "Surge", "What to see"]);
@@ -145,14 +147,16 @@ fn to_look_at(companies: &[Company], accounts: &[Account]) -> String {
 
 fn next_steps(server: &Server, companies: &[Company]) -> String {
     let first = companies.first().map(|company| company.domain.as_str()).unwrap_or_default();
-    let (base, data_dir) = (server.base_url(), server.data_dir().display());
+    // As it was called: `cargo run` starts a file that is in no search path.
+    let harpoon = std::env::args().next().unwrap_or_else(|| "harpoon".to_owned());
+    let base = server.base_url();
     format!(
-        "Why a score is what it is:\n\n  harpoon explain {first}\n\n\
-         Everything else is one request away; the API token is in `{data_dir}/keys.json`:\n\n  \
+        "Why a score is what it is:\n\n  {harpoon} explain {first}\n\n\
+         Everything else is one request away. HARPOON_API_TOKEN stands for the token that the server printed:\n\n  \
          curl -H \"authorization: Bearer $HARPOON_API_TOKEN\" '{base}/api/v1/accounts?surging=true&sort=engagement'\n  \
          curl -H \"authorization: Bearer $HARPOON_API_TOKEN\" {base}/api/v1/accounts/{first}/timeline\n  \
          curl -H \"authorization: Bearer $HARPOON_API_TOKEN\" '{base}/api/v1/leads?resolved=false'\n\n\
-         To be told when an account becomes a Target, make a destination and a trigger (README, \"First webhook\"), and run\n\
-         the demo again with another seed."
+         To be told when an account becomes a Target, make a destination and a trigger (README, \"A first webhook\"),\n\
+         and run the demo again with another seed: {harpoon} demo --seed 2"
     )
 }

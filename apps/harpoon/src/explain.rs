@@ -53,7 +53,9 @@ pub async fn run(place: &Place, arguments: &Arguments) -> anyhow::Result<()> {
 fn unknown(wanted: &str, accounts: &[Account]) -> String {
     let shown = plain(wanted, 80);
     if accounts.is_empty() {
-        return format!("there is no account `{shown}`, nor any other yet; `harpoon demo` makes some, and so does every event with a company's e-mail address");
+        return format!(
+            "there is no account `{shown}`, nor any other yet; `harpoon demo` makes some, and so does every event with a company's e-mail address"
+        );
     }
     let alike = alike(wanted, accounts);
     if alike.is_empty() {

@@ -9,7 +9,8 @@ const fn is_invisible(c: char) -> bool {
 pub fn plain(text: &str, max: usize) -> String {
     // No more is looked at than can be shown many times over, however long the text is.
     let looked_at = text.chars().take(max.saturating_mul(8).saturating_add(64));
-    let shown: String = looked_at.filter(|c| !is_invisible(*c)).map(|c| if c.is_control() || c.is_whitespace() { ' ' } else { c }).collect();
+    let shown: String =
+        looked_at.filter(|c| !is_invisible(*c)).map(|c| if c.is_control() || c.is_whitespace() { ' ' } else { c }).collect();
     let words: Vec<&str> = shown.split(' ').filter(|word| !word.is_empty()).collect();
     let line = words.join(" ");
     if line.chars().count() <= max {

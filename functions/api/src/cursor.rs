@@ -75,7 +75,7 @@ mod tests {
         ] {
             assert!(other.read::<(i64, String)>(Some(&text)).is_err());
         }
-        for bad in ["", "%", "AAAA", "e30", &"A".repeat(10_000), &text.replace('A', "B")] {
+        for bad in ["", "%", "AAAA", "e30", &"A".repeat(10_000), &text[1..], &text[..text.len() - 4], &format!("{text}AAAA")] {
             assert!(listing.read::<(i64, String)>(Some(bad)).is_err(), "{bad}");
         }
     }

@@ -1,7 +1,11 @@
 //! The description of the API, made from its code.
 
 use crate::{
-    account, accounts, change, deliveries, destinations, health, lead, leads, link, problem::{Problem, ProblemBody}, query, timeline, triggers,
+    account, accounts, change, deliveries, destinations, health, lead, leads, link,
+    problem::{Problem, ProblemBody},
+    query,
+    timeline::{self, DayItem},
+    triggers,
 };
 use axum::{
     Json,
@@ -35,7 +39,6 @@ use utoipa::{
         deliveries::list,
         health::show, show,
     ),
-    components(schemas(crate::problem::ProblemBody, crate::timeline::DayItem)),
     tags(
         (name = "Accounts", description = "Companies"),
         (name = "Leads", description = "People"),
@@ -54,7 +57,12 @@ struct Common;
 impl Modify for Common {
     fn modify(&self, document: &mut openapi::OpenApi) {
         let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("An API token.")).build();
-        document.components.get_or_insert_default().add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
+        // What no operation names in its own attribute.
+        let mut schemas = vec![(ProblemBody::name().into_owned(), ProblemBody::schema()), (DayItem::name().into_owned(), DayItem::schema())];
+        ProblemBody::schemas(&mut schemas);
+        components.schemas.extend(schemas);
         for (path, item) in &mut document.paths.paths {
             let named = path.contains('{');
             let body = [&mut item.post, &mut item.put, &mut item.patch];
@@ -92,8 +100,6 @@ fn fail(operation: &mut Operation, status: &str, description: &str) {
 
 /// The OpenAPI 3.1 document of the API.
 pub fn document() -> openapi::OpenApi {
-    // The macro can't see that the schema is used by what is added here.
-    let _ = ProblemBody::schema;
     Document::openapi()
 }
 

@@ -5,4 +5,6 @@ mod given;
 mod guard;
 mod leads;
 mod notify;
+mod races;
+mod speed;
 mod timeline;

@@ -1,6 +1,7 @@
 //! The rescore function: wiring only.
 
 use aws::AwsClients;
+use futures::FutureExt;
 use pipeline::SystemClock;
 use rescore::{Rescorer, config::Config};
 
@@ -13,5 +14,5 @@ async fn main() -> Result<(), aws::LambdaError> {
     let (touched, changed) = (clients.queue(&config.score_queue_url), clients.queue(&config.dispatch_queue_url));
     let rescorer = Rescorer::new(store, touched, changed, SystemClock);
     let rescorer = &rescorer;
-    aws::serve_schedule("rescore", move || async move { rescorer.run().await.map(|_| ()) }).await
+    aws::serve_schedule("rescore", || async { rescorer.run().await.map(drop) }.boxed()).await
 }

@@ -215,11 +215,10 @@ impl Facts {
                 self.named = Some((order, account.clone()));
             }
         }
-        if let Some((kind, id)) = external_account(view) {
-            if self.external.as_ref().is_none_or(|(known, _, _)| *known < order) {
+        if let Some((kind, id)) = external_account(view)
+            && self.external.as_ref().is_none_or(|(known, _, _)| *known < order) {
                 self.external = Some((order, kind, id));
             }
-        }
         self.absorb_traits(event, view, order);
         // Fields of an account that the event names go to that account, not with the lead.
         if event.account.is_none() {

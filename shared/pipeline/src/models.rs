@@ -46,11 +46,10 @@ impl<S: Store, C: Clock> Models<S, C> {
         let now = self.clock.now();
         {
             let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((at, model)) = cache.get(workspace) {
-                if (0..CACHE_MS).contains(&now.millis_since(*at)) && model.version() >= version {
+            if let Some((at, model)) = cache.get(workspace)
+                && (0..CACHE_MS).contains(&now.millis_since(*at)) && model.version() >= version {
                     return Ok(Arc::clone(model));
                 }
-            }
         }
         let key = model_key(workspace);
         let refused = |source: String| StoreError::Refused { source: source.into() };

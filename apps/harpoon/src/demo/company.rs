@@ -13,7 +13,7 @@ pub enum Fit {
     LargeElsewhere,
     /// A few hundred people, in a country and an industry that are sold to.
     MidMarket,
-    /// Small, elsewhere.
+    /// Small, in another industry, mostly in another country.
     Poor,
     /// Only its size is known.
     PartlyKnown,
@@ -114,17 +114,15 @@ const UNWANTED: [Trade; 12] = [
     ("Bakeries", "Food & Beverages"),
 ];
 
-const FIRST_WORDS: [&str; 84] = [
-    "Quarrystone", "Thistledyke", "Umberfell", "Vellumgate", "Harrowmead", "Cinderwick", "Pellbrook", "Marlowick", "Fernhallow", "Gantrywell",
-    "Copperlane", "Drumlinford", "Eskermoor", "Fallowgate", "Inkermoor", "Kestrelby", "Lanternfield", "Mossgarth", "Oakenshore", "Plumbwick",
-    "Quillhaven", "Rookwater", "Saltersgarth", "Tallowhurst", "Underhythe", "Varnwood", "Wickerbourne", "Yewcastle", "Zinnowick", "Bramblecourt",
-    "Chalkstead", "Duskwater", "Embershaw", "Flintlatch", "Gorsewell", "Hollowpine", "Ironquay", "Juniperholt", "Knotweave", "Loamfield",
-    "Millfathom", "Northquill", "Ottermere", "Pewterby", "Ravenslate", "Sedgewater", "Thornlatch", "Umbrelmoor", "Vintnerhall", "Wheatlatch",
-    "Yarrowgarth", "Zephyrquay", "Alderfen", "Boxthornby", "Cobblewick", "Dovetreen", "Elmsgarth", "Foxmantle", "Glasswick", "Heronsgarth",
-    "Islewright", "Jasperfold", "Kilnhallow", "Larkspindle", "Mirefield", "Nettlequay", "Orchardby", "Pipersgarth", "Quernmoor", "Rushlatch",
-    "Skylarkby", "Tarnfold", "Ullmere", "Violetgate", "Willowthane", "Yokebridge", "Anvilmere", "Birchfathom", "Cragwell", "Dapplemoor",
-    "Everlatch", "Furzegate", "Greywicket", "Hazelthane",
-];
+/// The first words of names, between blanks.
+const FIRST_WORDS: &str = "Quarrystone Thistledyke Umberfell Vellumgate Harrowmead Cinderwick Pellbrook Marlowick Fernhallow Gantrywell Copperlane \
+    Drumlinford Eskermoor Fallowgate Inkermoor Kestrelby Lanternfield Mossgarth Oakenshore Plumbwick Quillhaven Rookwater \
+    Saltersgarth Tallowhurst Underhythe Varnwood Wickerbourne Yewcastle Zinnowick Bramblecourt Chalkstead Duskwater \
+    Embershaw Flintlatch Gorsewell Hollowpine Ironquay Juniperholt Knotweave Loamfield Millfathom Northquill Ottermere \
+    Pewterby Ravenslate Sedgewater Thornlatch Umbrelmoor Vintnerhall Wheatlatch Yarrowgarth Zephyrquay Alderfen Boxthornby \
+    Cobblewick Dovetreen Elmsgarth Foxmantle Glasswick Heronsgarth Islewright Jasperfold Kilnhallow Larkspindle Mirefield \
+    Nettlequay Orchardby Pipersgarth Quernmoor Rushlatch Skylarkby Tarnfold Ullmere Violetgate Willowthane Yokebridge \
+    Anvilmere Birchfathom Cragwell Dapplemoor Everlatch Furzegate Greywicket Hazelthane";
 
 /// The companies that show something by themselves, in the order in which they are shown.
 const CAST: [(Fit, Part, KnownBy, &str); 10] = [
@@ -164,15 +162,11 @@ pub struct Company {
 /// So many companies; those with a note come first.
 pub fn companies(seed: u64, number: usize) -> Vec<Company> {
     let mut chance = Chance::new(seed, "companies");
-    let mut words: Vec<(usize, &str)> = Vec::with_capacity(FIRST_WORDS.len() * 2);
-    // A second round of the words comes with other trades, should so many companies be wanted.
-    for round in 0..number.div_ceil(FIRST_WORDS.len()).max(1) {
-        let mut next = FIRST_WORDS.map(|word| (round, word));
-        chance.shuffle(&mut next);
-        words.extend(next);
-    }
+    let mut words: Vec<&str> = FIRST_WORDS.split_whitespace().collect();
+    chance.shuffle(&mut words);
     let mut taken = BTreeSet::new();
-    words.into_iter().take(number).enumerate().map(|(n, (_, word))| company(&mut chance, &mut taken, n, word)).collect()
+    // Words that come again come with other trades.
+    words.into_iter().cycle().take(number).enumerate().map(|(n, word)| company(&mut chance, &mut taken, n, word)).collect()
 }
 
 fn company(chance: &mut Chance, taken: &mut BTreeSet<String>, n: usize, word: &str) -> Company {
@@ -216,11 +210,11 @@ fn company(chance: &mut Chance, taken: &mut BTreeSet<String>, n: usize, word: &s
 
 fn ordinary_fit(chance: &mut Chance) -> Fit {
     match chance.below(100) {
-        0..18 => Fit::Enterprise,
-        18..30 => Fit::LargeElsewhere,
-        30..60 => Fit::MidMarket,
-        60..87 => Fit::Poor,
-        87..94 => Fit::PartlyKnown,
+        0..12 => Fit::Enterprise,
+        12..18 => Fit::LargeElsewhere,
+        18..50 => Fit::MidMarket,
+        50..86 => Fit::Poor,
+        86..93 => Fit::PartlyKnown,
         _ => Fit::Unknown,
     }
 }
@@ -239,7 +233,7 @@ fn ordinary_part(chance: &mut Chance) -> Part {
 
 fn country(chance: &mut Chance, fit: Fit) -> Country {
     let from: &[Country] = match fit {
-        Fit::Poor => &ELSEWHERE,
+        Fit::Poor if chance.percent(60) => &ELSEWHERE,
         Fit::LargeElsewhere if chance.percent(60) => &ELSEWHERE,
         _ if chance.percent(45) => return AMERICA,
         _ => &SOLD_TO,
@@ -257,7 +251,7 @@ fn fields(chance: &mut Chance, fit: Fit, part: Part, country: &Country, industry
         Fit::Unknown => return Vec::new(),
     };
     // What a person brings in a year, in thousands; less where there are fewer of them.
-    let each = if fit == Fit::MidMarket { chance.between(40, 80) } else { chance.between(180, 320) };
+    let each = if fit == Fit::MidMarket { chance.between(30, 55) } else { chance.between(180, 320) };
     let millions = (employees * each / 1000).max(1);
     let employees = match employees {
         1000..2000 if chance.percent(30) => json!("1,000+"),

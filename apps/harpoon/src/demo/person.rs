@@ -3,21 +3,18 @@
 use super::{chance::Chance, company::Company};
 use std::collections::BTreeSet;
 
-const GIVEN: [&str; 56] = [
-    "Amara", "Bastian", "Chiyo", "Dmitri", "Elif", "Farouk", "Greta", "Hana", "Ines", "Jonas", "Kavya", "Luca", "Mireille", "Nikhil", "Oona",
-    "Priya", "Quentin", "Rosalind", "Santiago", "Tamsin", "Ulrike", "Viktor", "Wren", "Ximena", "Yusuf", "Zora", "Anselm", "Beatriz", "Caspian",
-    "Delphine", "Emeka", "Freya", "Gideon", "Hedda", "Ivo", "Jamila", "Kenji", "Leocadia", "Magnus", "Nadia", "Otis", "Petra", "Rafaela",
-    "Soren", "Thandiwe", "Uma", "Valentin", "Wilhelmina", "Xander", "Yara", "Zeno", "Aoife", "Bram", "Celeste", "Dorian", "Esther",
-];
-const FAMILY: [&str; 64] = [
-    "Abernoth", "Bellquist", "Castavar", "Dunmarrow", "Eskelgren", "Fairquill", "Grovander", "Hartwhistle", "Ibsworth", "Jorgenvale", "Kettlethorn",
-    "Lindqvarn", "Mapplebeck", "Nakashiro", "Okonjira", "Pemberlane", "Quistgard", "Ravenhalt", "Sandovante", "Tillingbrook", "Umberleigh",
-    "Vandermarle", "Wexcombe", "Yarrowmont", "Zabrinski", "Adeyoma", "Brackenhythe", "Corvallen", "Dasguptan", "Elsinger", "Fontavale",
-    "Gallowmere", "Hollingsby", "Iyengarde", "Jankovar", "Kallistrom", "Lowenhart", "Mbekwe", "Nordahlen", "Osterwick", "Pallavente", "Quesnard",
-    "Rosenquill", "Silvermane", "Tanabishi", "Uccelwyn-Brand", "Vasquelle", "Whittlemore", "Yamadori", "Zellerby", "Ashgrove-Lund", "Birchwater",
-    "Copperdale", "Drakensson", "Evermoor", "Fensgate", "Greenhalt", "Hawthornby", "Islington-Roe", "Jessamore", "Kirkhallow", "Larksong",
-    "Merriweld", "Nightingdale",
-];
+/// Given names, between blanks.
+const GIVEN: &str = "Amara Bastian Chiyo Dmitri Elif Farouk Greta Hana Ines Jonas Kavya Luca Mireille Nikhil Oona Priya Quentin Rosalind \
+    Santiago Tamsin Ulrike Viktor Wren Ximena Yusuf Zora Anselm Beatriz Caspian Delphine Emeka Freya Gideon Hedda Ivo Jamila \
+    Kenji Leocadia Magnus Nadia Otis Petra Rafaela Soren Thandiwe Uma Valentin Wilhelmina Xander Yara Zeno Aoife Bram \
+    Celeste Dorian Esther";
+/// Family names, between blanks.
+const FAMILY: &str = "Abernoth Bellquist Castavar Dunmarrow Eskelgren Fairquill Grovander Hartwhistle Ibsworth Jorgenvale Kettlethorn \
+    Lindqvarn Mapplebeck Nakashiro Okonjira Pemberlane Quistgard Ravenhalt Sandovante Tillingbrook Umberleigh Vandermarle \
+    Wexcombe Yarrowmont Zabrinski Adeyoma Brackenhythe Corvallen Dasguptan Elsinger Fontavale Gallowmere Hollingsby \
+    Iyengarde Jankovar Kallistrom Lowenhart Mbekwe Nordahlen Osterwick Pallavente Quesnard Rosenquill Silvermane Tanabishi \
+    Uccelwyn-Brand Vasquelle Whittlemore Yamadori Zellerby Ashgrove-Lund Birchwater Copperdale Drakensson Evermoor Fensgate \
+    Greenhalt Hawthornby Islington-Roe Jessamore Kirkhallow Larksong Merriweld Nightingdale";
 
 /// Titles with their departments.
 const ROLES: [(&str, &str); 22] = [
@@ -79,6 +76,8 @@ pub struct Person {
 pub struct People {
     seed: u64,
     chance: Chance,
+    given: Vec<&'static str>,
+    family: Vec<&'static str>,
     taken: BTreeSet<String>,
     number: usize,
 }
@@ -86,7 +85,14 @@ pub struct People {
 impl People {
     /// Nobody yet.
     pub fn new(seed: u64) -> Self {
-        Self { seed, chance: Chance::new(seed, "people"), taken: BTreeSet::new(), number: 0 }
+        Self {
+            seed,
+            chance: Chance::new(seed, "people"),
+            given: GIVEN.split_whitespace().collect(),
+            family: FAMILY.split_whitespace().collect(),
+            taken: BTreeSet::new(),
+            number: 0,
+        }
     }
 
     /// Somebody of a company.
@@ -108,7 +114,7 @@ impl People {
     fn somebody(&mut self, domain: &str) -> Person {
         self.number += 1;
         let (number, chance) = (self.number, &mut self.chance);
-        let name = (chance.pick(&GIVEN), chance.pick(&FAMILY));
+        let name = (chance.pick(&self.given), chance.pick(&self.family));
         let mailbox = format!("{}.{}", name.0, name.1).to_lowercase();
         let mut email = format!("{mailbox}@{domain}");
         if !self.taken.insert(email.clone()) {

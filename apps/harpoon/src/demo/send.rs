@@ -63,11 +63,12 @@ struct Rejected {
 /// The server can't be reached, or does not take a request.
 pub async fn send(server: &Server, calls: Vec<Call>, bar: &ProgressBar) -> anyhow::Result<Sent> {
     let under_way = stream::iter(requests(calls)).map(|request| post(server, request, bar)).buffer_unordered(AT_A_TIME);
-    under_way.try_fold(Sent::default(), |mut sent, more| async move {
-        sent.add(more);
-        Ok(sent)
-    })
-    .await
+    under_way
+        .try_fold(Sent::default(), |mut sent, more| async move {
+            sent.add(more);
+            Ok(sent)
+        })
+        .await
 }
 
 /// Calls of the batch route go together, up to a hundred at a time; the others by themselves, after the batch that they fall into.

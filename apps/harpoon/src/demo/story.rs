@@ -22,11 +22,20 @@ const PAGES: [(&str, &str); 9] = [
     ("/docs/getting-started", "Getting started"),
     ("/about", "About us"),
 ];
-const ASSETS: [&str; 6] =
-    ["buyers-guide", "return-on-investment-worksheet", "security-white-paper", "benchmark-report", "integration-handbook", "checklist-for-pilots"];
+const ASSETS: [&str; 6] = [
+    "buyers-guide",
+    "return-on-investment-worksheet",
+    "security-white-paper",
+    "benchmark-report",
+    "integration-handbook",
+    "checklist-for-pilots",
+];
 const CAMPAIGNS: [&str; 5] = ["spring-release", "customer-stories", "invitation-to-the-webinar", "monthly-letter", "migration-offer"];
 const AD_CAMPAIGNS: [&str; 3] = ["operations-leaders", "security-teams", "revenue-teams"];
 const PRODUCT_EVENTS: [&str; 5] = ["Report Created", "Dashboard Shared", "Export Run", "Integration Enabled", "Teammate Invited"];
+
+/// Some were known already when the month began, for so many days: an account needs four weeks of past for a surge to stand out from.
+pub const BEFORE: i64 = 8;
 
 /// What is asked for.
 #[derive(Debug, Clone, Copy)]
@@ -123,7 +132,7 @@ impl Teller {
         Self { chance, request, prefix, sessions: 0, calls: Vec::new() }
     }
 
-    /// The oldest day of the story, in days ago.
+    /// The oldest day of the month, in days ago.
     const fn oldest(&self) -> i64 {
         self.request.days.saturating_sub(1)
     }
@@ -169,16 +178,16 @@ impl Teller {
         if local > local_now {
             local -= DAY_MS;
         }
-        local -= ago.min(self.oldest()) * DAY_MS;
+        local -= ago * DAY_MS;
         if ago >= 2 {
-            // 1970-01-01 was a Thursday. What falls on a weekend happened on the Friday before, when that is still in the story.
+            // 1970-01-01 was a Thursday. What falls on a weekend happened on the Friday before, unless that is too early.
             let back = match (local.div_euclid(DAY_MS) + 3).rem_euclid(7) {
                 5 => 1,
                 6 => 2,
                 _ => 0,
             };
             let friday = local - back * DAY_MS;
-            if friday > local_now - self.request.days * DAY_MS {
+            if friday > local_now - (self.request.days + if ago > self.oldest() { BEFORE } else { 0 }) * DAY_MS {
                 local = friday;
             }
         }
@@ -371,10 +380,10 @@ impl Teller {
         }
     }
 
-    /// The quiet time before a rise: the first person was here at the very beginning, so that there is a past to compare with.
+    /// The quiet time before a rise: the first person was here before the month began, so that there is a past to compare with.
     fn quiet_past(&mut self, company: &Company, staff: &[Person]) {
         for (n, person) in staff.iter().enumerate() {
-            let ago = if n == 0 { self.oldest() } else { self.ago(9, 24) };
+            let ago = if n == 0 { self.oldest() + BEFORE - 1 } else { self.ago(9, 24) };
             if n < 2 {
                 self.arrive(company, person, ago);
                 self.visit(person, Known::Yes, company.zone, ago, 1);
@@ -458,13 +467,15 @@ impl Teller {
         for person in staff {
             let oldest = self.oldest();
             self.arrive(company, person, oldest);
-            for _ in 0..self.chance.between(4, 7) {
+            for _ in 0..self.chance.between(3, 5) {
                 let ago = self.ago(20, 28);
                 let pages = self.chance.between(1, 4);
                 self.visit(person, Known::Yes, company.zone, ago, pages);
             }
-            let ago = self.ago(20, 27);
-            self.pricing(person, Known::Yes, company.zone, ago);
+            if self.chance.percent(60) {
+                let ago = self.ago(20, 27);
+                self.pricing(person, Known::Yes, company.zone, ago);
+            }
             if self.chance.percent(50) {
                 let ago = self.ago(19, 27);
                 self.download(person, Known::Yes, company.zone, ago);
@@ -651,7 +662,7 @@ mod tests {
         for (call, event) in story.calls.iter().zip(&events) {
             assert_eq!((event.timestamp, event.clamped), (call.at, false));
             let age = NOW.millis_since(event.timestamp);
-            assert!((0..=30 * DAY_MS).contains(&age), "{age}");
+            assert!((0..=(30 + BEFORE) * DAY_MS).contains(&age), "{age}");
         }
     }
 
@@ -681,7 +692,7 @@ mod tests {
             let story = Story::tell(Request { companies, days, ..request(4) });
             assert_eq!(story.companies.len(), companies);
             for event in events(&story) {
-                assert!((0..=days * DAY_MS).contains(&NOW.millis_since(event.timestamp)));
+                assert!((0..=(days + BEFORE) * DAY_MS).contains(&NOW.millis_since(event.timestamp)));
             }
         }
     }

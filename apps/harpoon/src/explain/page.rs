@@ -57,7 +57,7 @@ fn fit(fit: &Fit) -> String {
     }
     let sum: i64 = fit.rules.iter().map(|rule| rule.points).chain(fit.caps.iter().map(|cap| cap.points)).sum();
     table.add_row([cell("Sum".to_owned()), number(sum.to_string()), cell(String::new()), cell(String::new())]);
-    let mut text = format!("{title}\n{}", table.trim_fmt());
+    let mut text = format!("{title}\n{}\n", table.trim_fmt());
     if !fit.missing.is_empty() {
         let fields: Vec<String> =
             fit.missing.iter().map(|missing| format!("{} ({})", plain(&missing.field, NAME), signed(missing.could_add))).collect();
@@ -127,7 +127,8 @@ fn fit_ways(next: &Next) -> String {
     if !next.reachable {
         return "What is not known could not bring them.".to_owned();
     }
-    let ways: Vec<String> = next.ways.iter().map(|way| format!("{} ({}){}", plain(&way.name, NAME), signed(way.points), needs(way))).collect();
+    let ways: Vec<String> =
+        next.ways.iter().map(|way| format!("{} ({}){}", plain(&way.name, NAME), signed(way.points), needs(way))).collect();
     if ways.is_empty() { String::new() } else { format!("Enough would be: {}.", ways.join(" and ")) }
 }
 
@@ -152,6 +153,7 @@ fn engagement(engagement: &Engagement) -> String {
         text.push_str("Nobody of this account is known yet.");
     } else {
         text.push_str(&leads(engagement));
+        text.push('\n');
     }
     if !engagement.unmatched.is_empty() {
         let rules: Vec<String> =
@@ -164,10 +166,18 @@ fn engagement(engagement: &Engagement) -> String {
 
 fn leads(engagement: &Engagement) -> String {
     let mut table = table(["Lead and rule", "Counted", "Before decay", "Now", "Adds"], &[1, 2, 3, 4]);
-    for lead in engagement.leads.iter().take(LEADS) {
+    let (active, idle): (Vec<&Lead>, Vec<&Lead>) =
+        engagement.leads.iter().partition(|lead| !lead.rules.is_empty() || lead.score != 0 || lead.counts != 0);
+    for lead in active.iter().take(LEADS) {
         add_lead(&mut table, lead);
     }
-    let unlisted = engagement.leads.iter().skip(LEADS);
+    // Events of the account itself, without a person, are no lead.
+    let idle = idle.iter().filter(|lead| !lead.is_account).count();
+    if idle > 0 {
+        let leads = if idle == 1 { "1 lead without points".to_owned() } else { format!("{idle} leads without points") };
+        table.add_row([cell(leads), number(""), number(""), number("0"), number("0")]);
+    }
+    let unlisted = active.iter().skip(LEADS);
     let (more, counts) = unlisted.fold((0_u64, 0_i64), |(more, counts), lead| (more + 1, counts.saturating_add(lead.counts)));
     let (other, other_counts) = engagement.others.as_ref().map_or((0, 0), |others| (others.leads, others.counts));
     let (more, counts) = (more.saturating_add(other), counts.saturating_add(other_counts));
@@ -175,7 +185,7 @@ fn leads(engagement: &Engagement) -> String {
         let leads = if more == 1 { "1 more lead".to_owned() } else { format!("{more} more leads") };
         table.add_row([cell(leads), number(""), number(""), number(""), number(counts.to_string())]);
     }
-    let listed = engagement.leads.iter().take(LEADS).fold(0_i64, |sum, lead| sum.saturating_add(lead.counts));
+    let listed = active.iter().take(LEADS).fold(0_i64, |sum, lead| sum.saturating_add(lead.counts));
     let sum = listed.saturating_add(counts);
     table.add_row([cell("Sum".to_owned()), number(""), number(""), number(""), number(sum.to_string())]);
     table.trim_fmt()
@@ -233,12 +243,24 @@ fn surge(surge: &Surge) -> String {
     let between = |[from, to]: &[String; 2]| format!("{} to {}", day(from), day(to));
     let mut table = table(["Events that earn points", "Days", "Events", "Leads", "A week"], &[2, 3, 4]);
     let (window_events, window_leads) = (surge.window_events.to_string(), surge.window_leads.to_string());
-    table.add_row([cell("Lately".to_owned()), cell(between(&surge.window)), number(window_events), number(window_leads), number(surge.window_events.to_string())]);
+    table.add_row([
+        cell("Lately".to_owned()),
+        cell(between(&surge.window)),
+        number(window_events),
+        number(window_leads),
+        number(surge.window_events.to_string()),
+    ]);
     if let Some(baseline) = &surge.baseline {
         let weekly = tenths(surge.baseline_events.saturating_mul(10) / 3);
-        table.add_row([cell("Before".to_owned()), cell(between(baseline)), number(surge.baseline_events.to_string()), number(""), number(weekly)]);
+        table.add_row([
+            cell("Before".to_owned()),
+            cell(between(baseline)),
+            number(surge.baseline_events.to_string()),
+            number(""),
+            number(weekly),
+        ]);
     }
-    let mut text = format!("{title}\n{}", table.trim_fmt());
+    let mut text = format!("{title}\n{}\n", table.trim_fmt());
     for sentence in rules_of_surge(surge, &surge.thresholds) {
         text.push_str(&wrapped(&sentence));
     }

@@ -26,7 +26,7 @@ async fn a_change_is_due_and_hinted_and_scored() {
     assert_eq!(changed["field_sources"]["employees"]["source"], "manual");
     let now = format!("{:015}#main#a:brightforge-systems.com", Timestamp::parse(NOW).unwrap().plus_millis(1_000).millis());
     assert!(due(&given).await.contains(&now), "{:?}", due(&given).await);
-    assert_eq!(given.touched(), ["a:brightforge-systems.com"]);
+    assert_eq!(given.touched().await, ["a:brightforge-systems.com"]);
 
     given.patch(path, json!({"fields": {"industry": "Finance"}})).await.ok();
     given.run().await;
@@ -43,10 +43,10 @@ async fn the_same_change_again_writes_nothing() {
     let change = json!({"owner": "Dana", "domains": ["brightforge-systems.com"], "external_ids": {"CRM": "1"}, "fields": {"employees": 10}});
     given.patch("/api/v1/accounts/a", change.clone()).await.ok();
     let before = given.store.dump();
-    given.touched();
+    given.lose_hints();
     given.clock.advance(1_000);
     given.patch("/api/v1/accounts/a", change).await.ok();
-    assert_eq!((given.store.dump(), given.touched()), (before, Vec::<String>::new()));
+    assert_eq!((given.store.dump(), given.touched().await), (before, Vec::<String>::new()));
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn a_manual_field_wins_until_it_is_undone() {
     assert_eq!((&cleared["fields"].get("employees"), &cleared["field_sources"]["employees"]["value"]), (&None, &Value::Null));
     let undone = given.delete("/api/v1/accounts/acct/fields/employees").await.ok();
     assert_eq!((&undone["fields"]["employees"], &undone["field_sources"]["employees"]["source"]), (&json!(20), &json!("group")));
-    assert_eq!(given.touched(), ["a:acct"]);
+    assert_eq!(given.touched().await, ["a:acct"]);
     assert_eq!(given.delete("/api/v1/accounts/acct/fields/employees").await.status, 404);
     assert_eq!(given.delete("/api/v1/accounts/acct/fields/NO%20NAME").await.status, 404);
 }
@@ -129,7 +129,7 @@ async fn adding_a_domain_absorbs_the_account_that_was_made_for_it() {
     given.track("main", vec![identify("u1", "ann@quillmark-press.com"), track("u1", "Demo Requested", 5, "m1"), group("u2", "acct_1", json!({"name": "Quillmark"}))]).await;
     let changed = given.patch("/api/v1/accounts/acct_1", json!({"domains": ["www.quillmark-press.com"]})).await.ok();
     assert_eq!((&changed["members"], &changed["total_leads"], &changed["engagement_score"]), (&json!(["quillmark-press.com"]), &json!(2), &json!(50)));
-    assert_eq!(given.touched(), ["a:acct_1", "a:quillmark-press.com"]);
+    assert_eq!(given.touched().await, ["a:acct_1", "a:quillmark-press.com"]);
     given.patch("/api/v1/accounts/acct_1", json!({"owner": "Dana"})).await.ok();
     given.patch("/api/v1/accounts/quillmark-press.com", json!({"tier": "1:1"})).await.ok();
     given.run().await;

@@ -8,7 +8,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use ingest::Ingester;
 use level::Leveler;
 use pipeline::{
-    AccountScored, AccountTouched, Credential, CredentialKind, Credentials, EventsReceived, ManualClock, Outcome, Received, Stage,
+    AccountScored, AccountTouched, Credential, CredentialKind, Credentials, EventsReceived, ManualClock, Outcome, Queue, Received, Stage,
     clock::CountingEntropy,
     memory::{MemoryQueue, MemoryStore},
     secrets::FileKeySecrets,
@@ -118,11 +118,19 @@ impl Given {
         self.clock.advance(1_000);
     }
 
-    /// What was touched since the last run.
-    pub fn touched(&self) -> Vec<String> {
-        let mut homes: Vec<String> = self.touched.take::<AccountTouched>().into_iter().flat_map(|message| message.homes).map(|home: Home| home.to_string()).collect();
+    /// What was touched since the last run or question. It stays to be scored.
+    pub async fn touched(&self) -> Vec<String> {
+        let messages = self.touched.take::<AccountTouched>();
+        let mut homes: Vec<String> = messages.iter().flat_map(|message| &message.homes).map(Home::to_string).collect();
         homes.sort();
+        homes.dedup();
+        Queue::<AccountTouched>::send(&*self.touched, messages).await.unwrap();
         homes
+    }
+
+    /// Loses every hint.
+    pub fn lose_hints(&self) {
+        self.touched.take_bodies();
     }
 
     pub async fn send(&self, request: Request<Bytes>) -> Answered {

@@ -74,18 +74,24 @@ async fn leads_are_listed_with_and_without_accounts() {
 #[tokio::test]
 async fn a_manual_link_moves_every_identity_and_stands_against_events() {
     let given = with_leads().await;
-    let linked = given.put("/api/v1/leads/anonymous:browser-1", json!({"account_id": "acct_new"})).await.ok();
-    assert_eq!((&linked["account_id"], &linked["resolution"]["method"], &linked["resolution"]["confidence"]), (&json!("acct_new"), &json!("manual"), &json!(100)));
+    given.track("main", vec![identify("dan", "dan@quillmark-press.com")]).await;
+    let linked = given.put("/api/v1/leads/anonymous:browser-1", json!({"account_id": "quillmark-press.com"})).await.ok();
+    assert_eq!((&linked["account_id"], &linked["resolution"]["method"], &linked["resolution"]["confidence"]), (&json!("quillmark-press.com"), &json!("manual"), &json!(100)));
     assert_eq!(linked["identities"].as_array().unwrap().len(), 2);
-    assert_eq!(given.touched(), ["a:acct_new", "a:brightforge-systems.com"]);
-    // An event that names another account changes nothing.
-    given.put("/api/v1/leads/user:ann", json!({"account_id": "acct_new"})).await.ok();
-    given.track("main", vec![json!({"type": "track", "userId": "ann", "event": "Email Clicked", "messageId": "m9", "properties": {"account_id": "acct_other"}})]).await;
-    assert_eq!(given.get("/api/v1/leads/user:ann").await.ok()["account_id"], "acct_new");
-    assert_eq!(given.all("/api/v1/accounts/acct_new/leads", "email").await, ["ann@brightforge-systems.com"]);
+    assert_eq!(given.touched().await, ["a:brightforge-systems.com", "a:quillmark-press.com"]);
+    // Events that name another account, or another address, change nothing.
+    given
+        .track("main", vec![
+            json!({"type": "track", "userId": "ann", "event": "Email Clicked", "messageId": "m9", "properties": {"account_id": "acct_other"}}),
+            json!({"type": "page", "anonymousId": "browser-1", "messageId": "p9"}),
+        ])
+        .await;
+    assert_eq!(given.get("/api/v1/leads/user:ann").await.ok()["account_id"], "quillmark-press.com");
+    assert_eq!(given.all("/api/v1/accounts/quillmark-press.com/leads", "email").await, ["ann@brightforge-systems.com", "dan@quillmark-press.com"]);
     assert_eq!(given.all("/api/v1/accounts/brightforge-systems.com/leads", "email").await, ["bob@brightforge-systems.com"]);
-    let timeline = given.all("/api/v1/accounts/acct_new/timeline", "message_id").await;
-    assert_eq!(timeline.len(), 5);
+    // Ann's six events went along, Dan's one was there.
+    let timeline = given.all("/api/v1/accounts/quillmark-press.com/timeline", "message_id").await;
+    assert_eq!(timeline.len(), 7);
 }
 
 #[tokio::test]
@@ -96,7 +102,7 @@ async fn a_link_that_is_there_already_writes_nothing() {
     given.put("/api/v1/leads/user:ann", json!({"account_id": "acct_new"})).await.ok();
     assert_eq!(given.store.dump(), before);
     // The hint is sent all the same: the one before may have been lost.
-    assert_eq!(given.touched(), ["a:acct_new", "a:brightforge-systems.com"]);
+    assert_eq!(given.touched().await, ["a:acct_new", "a:brightforge-systems.com"]);
 }
 
 #[tokio::test]

@@ -124,7 +124,10 @@ fn the_sum_lines_are_the_scores() {
 #[test]
 fn nothing_that_the_server_says_steers_the_terminal() {
     let evil = "\u{1b}[2J\u{1b}]0;owned\u{7}\r\u{202e}\u{0}long".repeat(200);
-    let fields = [("employees", text(&evil.chars().filter(|c| *c != '\0').take(900).collect::<String>())), ("country", text(&evil.chars().take(200).collect::<String>()))];
+    let fields = [
+        ("employees", text(&evil.chars().filter(|c| *c != '\0').take(900).collect::<String>())),
+        ("country", text(&evil.chars().take(200).collect::<String>())),
+    ];
     let name: &str = &evil;
     let people: [(&str, &[(i32, &str)]); 1] = [(name, &[(0, "demo request")])];
     let mut explained = explained(&fields, &people);

@@ -67,8 +67,13 @@ impl Person {
     fn source(&self) -> Source {
         let model = default_model().unwrap();
         let blank = IdentityState::new(self.identity.clone(), &model.matcher);
-        let state = blank.refold(self.parcels.clone(), &model.matcher, &model.document.mapping);
-        Source::new(self.identity.id(), &state.facts)
+        let mut parcels = self.parcels.clone();
+        parcels.sort_by_key(|(batch, _)| *batch);
+        let mut refold = blank.refold(&model.matcher, NOW);
+        for (batch, events) in &parcels {
+            refold.add(*batch, events, &model.matcher, &model.document.mapping);
+        }
+        Source::new(self.identity.id(), &refold.finish().facts)
     }
 
     /// The plain truth: every message id from its earliest parcel.
