@@ -10,14 +10,15 @@ use crate::{
     client::{Account, Server},
     explain::ruled_table,
     serve::Place,
-    text::{grouped, plain},
+    text::{grouped, plain, say},
 };
 use anyhow::bail;
 use company::Company;
-use domain::DAY_MS;
+use domain::{DAY_MS, Timestamp};
 use indicatif::{ProgressBar, ProgressStyle};
 use pipeline::{Clock, SystemClock};
 use send::{Sent, send};
+use serde::Deserialize;
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -56,14 +57,14 @@ pub async fn run(place: &Place, arguments: &Arguments) -> anyhow::Result<()> {
     let now = SystemClock.now();
     let request = Request { seed: arguments.seed, companies: arguments.companies.into(), days: arguments.days.into(), now };
     let story = Story::tell(request);
-    println!(
+    say(format_args!(
         "Sending {} {} days of {} invented companies: {} calls of {} people.",
         server.base_url(),
         arguments.days,
         arguments.companies,
         count(story.calls.len()),
         count(story.people)
-    );
+    ))?;
 
     let began = Instant::now();
     let bar = progress(story.calls.len());
@@ -77,14 +78,15 @@ pub async fn run(place: &Place, arguments: &Arguments) -> anyhow::Result<()> {
         settled(&server).await?;
     }
     bar.finish_and_clear();
+    let notified = notified_since(&server, now).await?;
     let seconds = began.elapsed().as_secs_f64();
-    println!("Sent and scored in {seconds:.0} seconds.");
+    say(format_args!("Sent and scored in {seconds:.0} seconds."))?;
     if let Some(reason) = &sent.reason {
         bail!("{} calls were refused; the first because {}", count(sent.refused), plain(reason, 200));
     }
-    println!("The same seed on the same day makes the same messageIds: running this again today adds nothing.\n");
-    println!("{}", to_look_at(&story.companies, &server.accounts(10_000).await?));
-    println!("\n{}", next_steps(&server, &story.companies));
+    say("The same seed on the same day makes the same messageIds: running this again today adds nothing.\n")?;
+    say(to_look_at(&story.companies, &server.accounts(10_000).await?))?;
+    say(format_args!("\n{}", next_steps(&server, &story.companies, notified)))?;
     Ok(())
 }
 
@@ -145,18 +147,42 @@ fn to_look_at(companies: &[Company], accounts: &[Account]) -> String {
     table.trim_fmt()
 }
 
-fn next_steps(server: &Server, companies: &[Company]) -> String {
+#[derive(Deserialize)]
+struct Deliveries {
+    data: Vec<Delivery>,
+}
+
+#[derive(Deserialize)]
+struct Delivery {
+    #[serde(default)]
+    created_at: String,
+}
+
+/// How many notifications came of the story, as far as one page of the log tells.
+async fn notified_since(server: &Server, began: Timestamp) -> anyhow::Result<usize> {
+    let log: Deliveries = server.read("/api/v1/deliveries?limit=200").await?;
+    let since = |delivery: &&Delivery| Timestamp::parse(&delivery.created_at).is_some_and(|at| at >= began);
+    Ok(log.data.iter().filter(since).count())
+}
+
+fn next_steps(server: &Server, companies: &[Company], notified: usize) -> String {
     let first = companies.first().map(|company| company.domain.as_str()).unwrap_or_default();
     // As it was called: `cargo run` starts a file that is in no search path.
     let harpoon = std::env::args().next().unwrap_or_else(|| "harpoon".to_owned());
     let base = server.base_url();
+    let token = "-H \"authorization: Bearer $HARPOON_API_TOKEN\"";
+    let notifications = match notified {
+        0 => format!(
+            "To be told when an account becomes a Target or surges, make a destination and triggers (README, \"A first\n\
+             webhook\"), and run the demo with another seed: {harpoon} demo --seed 2"
+        ),
+        n => format!("Notifications that your triggers sent: {n}. The log:\n\n  curl {token} {base}/api/v1/deliveries"),
+    };
     format!(
         "Why a score is what it is:\n\n  {harpoon} explain {first}\n\n\
          Everything else is one request away. HARPOON_API_TOKEN stands for the token that the server printed:\n\n  \
-         curl -H \"authorization: Bearer $HARPOON_API_TOKEN\" '{base}/api/v1/accounts?surging=true&sort=engagement'\n  \
-         curl -H \"authorization: Bearer $HARPOON_API_TOKEN\" {base}/api/v1/accounts/{first}/timeline\n  \
-         curl -H \"authorization: Bearer $HARPOON_API_TOKEN\" '{base}/api/v1/leads?resolved=false'\n\n\
-         To be told when an account becomes a Target, make a destination and a trigger (README, \"A first webhook\"),\n\
-         and run the demo again with another seed: {harpoon} demo --seed 2"
+         curl {token} '{base}/api/v1/accounts?surging=true&sort=engagement'\n  \
+         curl {token} {base}/api/v1/accounts/{first}/timeline\n  \
+         curl {token} '{base}/api/v1/leads?resolved=false'\n\n{notifications}"
     )
 }

@@ -8,7 +8,7 @@ pub use page::ruled_table;
 use crate::{
     client::{Account, Server, path_part},
     serve::Place,
-    text::plain,
+    text::{plain, say},
 };
 use answer::Explained;
 use anyhow::bail;
@@ -45,8 +45,7 @@ pub async fn run(place: &Place, arguments: &Arguments) -> anyhow::Result<()> {
     server.accepted(&answer, &path)?;
     let account: Account = serde_json::from_slice(&answer.body)?;
     let explained: Explained = server.read(&format!("{path}/explain")).await?;
-    println!("{}", page::render(&account, &explained));
-    Ok(())
+    Ok(say(page::render(&account, &explained))?)
 }
 
 /// What to say when nothing goes by a name.

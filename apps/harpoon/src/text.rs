@@ -1,5 +1,10 @@
 //! Text that somebody else wrote, made fit for a terminal.
 
+use std::{
+    fmt::Display,
+    io::{self, Write},
+};
+
 /// Characters that steer how text is shown without being seen themselves: they can make a name read as another one.
 const fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
@@ -19,6 +24,18 @@ pub fn plain(text: &str, max: usize) -> String {
     let mut cut: String = line.chars().take(max.saturating_sub(1)).collect();
     cut.push('…');
     cut
+}
+
+/// Writes to the standard output. A reader that had enough (`| head`) is no error.
+///
+/// # Errors
+/// It can't be written.
+pub fn say(text: impl Display) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// A whole number with a comma before every three digits.

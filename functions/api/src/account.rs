@@ -139,15 +139,15 @@ impl Whole {
 impl<P: Ports> Api<P> {
     /// The account that an address names by id or else by a domain; the one that it was absorbed into, if it was.
     pub(crate) async fn account_named(&self, workspace: &WorkspaceId, named: &str) -> Result<AccountId, Problem> {
-        if let Ok(id) = AccountId::new(named) {
-            if self.homes.account(workspace, &id, Consistency::Strong).await?.is_some() {
-                return Ok(self.homes.root(workspace, &id, Consistency::Strong).await?);
-            }
+        if let Ok(id) = AccountId::new(named)
+            && self.homes.account(workspace, &id, Consistency::Strong).await?.is_some()
+        {
+            return Ok(self.homes.root(workspace, &id, Consistency::Strong).await?);
         }
-        if let Some(domain) = WebDomain::from_url(named) {
-            if let Some(claim) = self.homes.domain_claim(workspace, domain.as_str(), Consistency::Strong).await? {
-                return Ok(self.homes.root(workspace, &claim.record.account, Consistency::Strong).await?);
-            }
+        if let Some(domain) = WebDomain::from_url(named)
+            && let Some(claim) = self.homes.domain_claim(workspace, domain.as_str(), Consistency::Strong).await?
+        {
+            return Ok(self.homes.root(workspace, &claim.record.account, Consistency::Strong).await?);
         }
         Err(Problem::not_found("account", named))
     }
@@ -243,7 +243,8 @@ fn item(whole: &Whole, record: &pipeline::records::AccountRecord, evaluation: &E
 }
 
 fn sources(fields: &FieldFacts) -> BTreeMap<String, FieldSources> {
-    let statement = |fact: &domain::field::FieldFact| Statement { value: json(&fact.value), source: fact.source.as_str(), at: fact.at.to_string() };
+    let statement =
+        |fact: &domain::field::FieldFact| Statement { value: json(&fact.value), source: fact.source.as_str(), at: fact.at.to_string() };
     let mut sources = BTreeMap::new();
     for name in fields.names() {
         let statements: Vec<Statement> = fields.facts(name.as_str()).map(|(fact, _)| statement(fact)).collect();

@@ -130,7 +130,9 @@ impl AccountItem {
 }
 
 /// Field values in their JSON form.
-pub(crate) fn values<'f, N: ToString + 'f>(fields: impl Iterator<Item = (&'f N, &'f domain::field::FieldValue)>) -> BTreeMap<String, Value> {
+pub(crate) fn values<'f, N: ToString + 'f>(
+    fields: impl Iterator<Item = (&'f N, &'f domain::field::FieldValue)>,
+) -> BTreeMap<String, Value> {
     fields.map(|(name, value)| (name.to_string(), serde_json::to_value(value).unwrap_or_default())).collect()
 }
 
@@ -151,7 +153,11 @@ pub(crate) fn values<'f, N: ToString + 'f>(fields: impl Iterator<Item = (&'f N, 
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before, with all other parameters unchanged"),
     ),
     responses((status = 200, description = "One page of accounts", body = Page<AccountItem>)))]
-pub(crate) async fn list<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(workspace): Caller, uri: Uri) -> Result<Json<Page<AccountItem>>, Problem> {
+pub(crate) async fn list<P: Ports>(
+    State(api): State<Arc<Api<P>>>,
+    Caller(workspace): Caller,
+    uri: Uri,
+) -> Result<Json<Page<AccountItem>>, Problem> {
     const SORTS: [SortBy; 5] = [SortBy::Priority, SortBy::Activity, SortBy::AccountScore, SortBy::Engagement, SortBy::Name];
     let model = api.models.current(&workspace).await?;
     let document = &model.document;

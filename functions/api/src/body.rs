@@ -24,7 +24,11 @@ impl<S: Send + Sync> FromRequest<S> for Json {
             return Err(Problem::too_large(MAX_BODY_BYTES));
         }
         let bytes = axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|error| {
-            if error.into_inner().is::<LengthLimitError>() { Problem::too_large(MAX_BODY_BYTES) } else { Problem::bad_request("the body ended early") }
+            if error.into_inner().is::<LengthLimitError>() {
+                Problem::too_large(MAX_BODY_BYTES)
+            } else {
+                Problem::bad_request("the body ended early")
+            }
         })?;
         if bytes.is_empty() {
             return Err(Problem::bad_request("the body is empty; send a JSON object"));
@@ -88,7 +92,9 @@ impl<'v> Object<'v> {
         let at = pointer("", key);
         match self.map.get(key) {
             None => Vec::new(),
-            Some(Value::Array(items)) if items.len() <= max => items.iter().enumerate().map(|(i, item)| (format!("{at}/{i}"), item)).collect(),
+            Some(Value::Array(items)) if items.len() <= max => {
+                items.iter().enumerate().map(|(i, item)| (format!("{at}/{i}"), item)).collect()
+            }
             Some(_) => {
                 self.fault(at, format!("must be an array of at most {max} items"));
                 Vec::new()
@@ -101,7 +107,9 @@ impl<'v> Object<'v> {
         let at = pointer("", key);
         match self.map.get(key) {
             None => Vec::new(),
-            Some(Value::Object(map)) if map.len() <= max => map.iter().map(|(name, value)| (pointer(&at, name), name.as_str(), value)).collect(),
+            Some(Value::Object(map)) if map.len() <= max => {
+                map.iter().map(|(name, value)| (pointer(&at, name), name.as_str(), value)).collect()
+            }
             Some(_) => {
                 self.fault(at, format!("must be an object of at most {max} entries"));
                 Vec::new()

@@ -48,7 +48,8 @@ impl Listing {
         };
         let not_ours = || wrong("must be the `next_cursor` of a page, unchanged");
         let bytes = URL_SAFE_NO_PAD.decode(text).ok().filter(|_| text.len() <= MAX_CHARS).ok_or_else(not_ours)?;
-        let other = || wrong("belongs to a list with other parameters; keep all of them while you follow `next_cursor`, or leave the cursor out");
+        let other =
+            || wrong("belongs to a list with other parameters; keep all of them while you follow `next_cursor`, or leave the cursor out");
         let wire: Wire<serde_json::Value> = serde_json::from_slice(&bytes).map_err(|_| not_ours())?;
         if wire.q != self.0 {
             return Err(other());

@@ -141,7 +141,11 @@ fn suppression(because: Suppression) -> String {
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before, with all other parameters unchanged"),
     ),
     responses((status = 200, description = "One page of deliveries", body = Page<DeliveryView>)))]
-pub(crate) async fn list<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(workspace): Caller, uri: Uri) -> Result<Json<Page<DeliveryView>>, Problem> {
+pub(crate) async fn list<P: Ports>(
+    State(api): State<Arc<Api<P>>>,
+    Caller(workspace): Caller,
+    uri: Uri,
+) -> Result<Json<Page<DeliveryView>>, Problem> {
     let mut query = Parameters::of(&uri);
     let trigger = query.text("trigger", 64);
     let destination = query.text("destination", 64);

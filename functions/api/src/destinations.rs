@@ -97,7 +97,11 @@ impl<P: Ports> Api<P> {
 /// All of them, in the order in which they were made.
 #[utoipa::path(get, path = "/api/v1/destinations", operation_id = "listDestinations", tag = "Destinations",
     responses((status = 200, description = "All destinations", body = Page<DestinationView>)))]
-pub(crate) async fn list<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(workspace): Caller, uri: Uri) -> Result<Json<Page<DestinationView>>, Problem> {
+pub(crate) async fn list<P: Ports>(
+    State(api): State<Arc<Api<P>>>,
+    Caller(workspace): Caller,
+    uri: Uri,
+) -> Result<Json<Page<DestinationView>>, Problem> {
     query::none(&uri)?;
     let destinations = api.destinations.list(&workspace).await?;
     let data = destinations.iter().map(|destination| DestinationView::new(destination, None)).collect();
@@ -124,7 +128,12 @@ pub(crate) async fn show<P: Ports>(
 #[utoipa::path(post, path = "/api/v1/destinations", operation_id = "createDestination", tag = "Destinations",
     request_body(content = DestinationBody, content_type = "application/json"),
     responses((status = 201, description = "The destination that was made", body = DestinationView)))]
-pub(crate) async fn create<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(workspace): Caller, uri: Uri, Body(body): Body) -> Result<Response, Problem> {
+pub(crate) async fn create<P: Ports>(
+    State(api): State<Arc<Api<P>>>,
+    Caller(workspace): Caller,
+    uri: Uri,
+    Body(body): Body,
+) -> Result<Response, Problem> {
     query::none(&uri)?;
     let draft = DestinationDraft::read(&body, api.allow_private_destinations)?;
     let id = new_destination_id(&api.entropy, api.now()).map_err(|_| Problem::internal())?;
@@ -162,12 +171,11 @@ pub(crate) async fn change<P: Ports>(
         return Err(single(Fault::at("/rotate_secret", "belongs only to a `signed_webhook`; a Slack destination's secret is its URL")));
     }
     let nothing_else = body.as_object().is_some_and(serde_json::Map::is_empty) && rotate;
-    let mut destination = if nothing_else { before } else { api.destinations.change_destination(&workspace, before, draft, &api.secrets).await? };
+    let mut destination =
+        if nothing_else { before } else { api.destinations.change_destination(&workspace, before, draft, &api.secrets).await? };
     let mut shown = None;
-    if rotate {
-        if let Some((rotated, secret)) = api.destinations.rotate_secret(&workspace, destination.clone(), &api.secrets).await? {
-            (destination, shown) = (rotated, Some(secret));
-        }
+    if rotate && let Some((rotated, secret)) = api.destinations.rotate_secret(&workspace, destination.clone(), &api.secrets).await? {
+        (destination, shown) = (rotated, Some(secret));
     }
     Ok(Json(DestinationView::new(&destination, shown)))
 }
@@ -178,13 +186,21 @@ pub(crate) async fn change<P: Ports>(
 #[utoipa::path(delete, path = "/api/v1/destinations/{id}", operation_id = "deleteDestination", tag = "Destinations",
     params(("id" = String, Path, description = "The destination's id")),
     responses((status = 204, description = "It is gone")))]
-pub(crate) async fn delete<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(workspace): Caller, Named(id): Named, uri: Uri) -> Result<StatusCode, Problem> {
+pub(crate) async fn delete<P: Ports>(
+    State(api): State<Arc<Api<P>>>,
+    Caller(workspace): Caller,
+    Named(id): Named,
+    uri: Uri,
+) -> Result<StatusCode, Problem> {
     query::none(&uri)?;
     for _ in 0..ATTEMPTS {
         let destination = api.destination_named(&workspace, &id).await?;
         let triggers = api.triggers.list(&workspace).await?;
         if let Some(trigger) = triggers.iter().find(|trigger| trigger.destinations.contains(&destination.id)) {
-            return Err(Problem::conflict(format!("the trigger `{}` ({}) names this destination; change that trigger first", trigger.name, trigger.id)));
+            return Err(Problem::conflict(format!(
+                "the trigger `{}` ({}) names this destination; change that trigger first",
+                trigger.name, trigger.id
+            )));
         }
         match api.destinations.delete(&workspace, &destination.id, destination.version).await {
             Err(StoreError::Conflict { .. }) => {}

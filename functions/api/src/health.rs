@@ -1,6 +1,10 @@
 //! Whether the API can do its work.
 
-use crate::{Api, Ports, problem::{Problem, cause}, query};
+use crate::{
+    Api, Ports,
+    problem::{Problem, cause},
+    query,
+};
 use axum::{Json, extract::State};
 use http::Uri;
 use pipeline::{Consistency, Key, Store, Table};

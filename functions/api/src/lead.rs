@@ -9,12 +9,7 @@ use crate::{
     query,
 };
 use axum::{Json, extract::State};
-use domain::{
-    Home, Identity, IdentityId, WorkspaceId,
-    evaluate::Evaluation,
-    explain::Explanation,
-    lead::Lead,
-};
+use domain::{Home, Identity, IdentityId, WorkspaceId, evaluate::Evaluation, explain::Explanation, lead::Lead};
 use http::Uri;
 use pipeline::{Consistency, homes::Gathered, records::IdentityMapping};
 use serde::Serialize;
@@ -113,7 +108,12 @@ fn lead_detail(whole: &Whole, founder: IdentityId, mapping: Option<&IdentityMapp
 #[utoipa::path(get, path = "/api/v1/leads/{id}", operation_id = "showLead", tag = "Leads",
     params(("id" = String, Path, description = "`ld_…`, `user:<userId>` or `anonymous:<anonymousId>`", example = "user:u-1001")),
     responses((status = 200, description = "The lead", body = LeadDetail)))]
-pub(crate) async fn show<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(workspace): Caller, Named(id): Named, uri: Uri) -> Result<Json<LeadDetail>, Problem> {
+pub(crate) async fn show<P: Ports>(
+    State(api): State<Arc<Api<P>>>,
+    Caller(workspace): Caller,
+    Named(id): Named,
+    uri: Uri,
+) -> Result<Json<LeadDetail>, Problem> {
     query::none(&uri)?;
     let found = api.lead_named(&workspace, &id).await?;
     Ok(Json(api.lead_detail(&workspace, &found).await?))

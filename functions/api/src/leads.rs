@@ -12,13 +12,7 @@ use crate::{
     view::{Page, level_name, moment},
 };
 use axum::{Json, extract::State};
-use domain::{
-    AccountId, Home, IdentityId, WorkspaceId,
-    evaluate::Evaluation,
-    facts::Trait,
-    lead::Lead,
-    resolution::Method,
-};
+use domain::{AccountId, Home, IdentityId, WorkspaceId, evaluate::Evaluation, facts::Trait, lead::Lead, resolution::Method};
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Uri;
 use pipeline::{
@@ -152,7 +146,11 @@ struct LeadKey {
 
 impl<P: Ports> Api<P> {
     /// The mappings of some identities.
-    pub(crate) async fn mappings(&self, workspace: &WorkspaceId, ids: &[IdentityId]) -> Result<BTreeMap<IdentityId, IdentityMapping>, Problem> {
+    pub(crate) async fn mappings(
+        &self,
+        workspace: &WorkspaceId,
+        ids: &[IdentityId],
+    ) -> Result<BTreeMap<IdentityId, IdentityMapping>, Problem> {
         let keys: Vec<Key> = ids.iter().map(|id| identity_key(workspace, id)).collect();
         let mut mappings = BTreeMap::new();
         for item in self.store.read_many(&keys, Consistency::Eventual).await? {
@@ -163,7 +161,13 @@ impl<P: Ports> Api<P> {
     }
 
     /// The people of a home that was read, best first, from behind a key.
-    async fn people(&self, workspace: &WorkspaceId, whole: &Whole, after: Option<LeadKey>, limit: usize) -> Result<Vec<(LeadKey, LeadItem)>, Problem> {
+    async fn people(
+        &self,
+        workspace: &WorkspaceId,
+        whole: &Whole,
+        after: Option<LeadKey>,
+        limit: usize,
+    ) -> Result<Vec<(LeadKey, LeadItem)>, Problem> {
         let found: Vec<(LeadKey, i64, Lead<'_>)> = {
             let evaluation = Evaluation::new(&whole.model, whole.gathered.inputs(), self.now().day());
             let leads: BTreeMap<IdentityId, &Lead<'_>> = evaluation.leads.iter().map(|lead| (lead.id, lead)).collect();
@@ -198,7 +202,8 @@ impl<P: Ports> Api<P> {
         let sorting = Sorting { by, order, account_levels: &model.document.account_levels, lead_levels: rules };
         let lowest = rules.levels.first().map(|level| level.id.as_str());
         let (page, more) = sorting.page(&rows, after.as_ref(), limit, |row| {
-            level.is_none_or(|level| row.hottest.as_deref().or(lowest) == Some(level)) && search.as_deref().is_none_or(|search| row.mentions(search))
+            level.is_none_or(|level| row.hottest.as_deref().or(lowest) == Some(level))
+                && search.as_deref().is_none_or(|search| row.mentions(search))
         });
         let next_cursor = page.last().filter(|_| more).and_then(|last| listing.after(&sorting.key(last)));
         let data: Vec<Vec<LeadItem>> = stream::iter(page)
@@ -297,7 +302,11 @@ pub(crate) async fn of_account<P: Ports>(
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before, with all other parameters unchanged"),
     ),
     responses((status = 200, description = "One page of leads", body = Page<LeadItem>)))]
-pub(crate) async fn list<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(workspace): Caller, uri: Uri) -> Result<Json<Page<LeadItem>>, Problem> {
+pub(crate) async fn list<P: Ports>(
+    State(api): State<Arc<Api<P>>>,
+    Caller(workspace): Caller,
+    uri: Uri,
+) -> Result<Json<Page<LeadItem>>, Problem> {
     let mut query = Parameters::of(&uri);
     match query.truth("resolved") {
         Some(true) => api.resolved(&workspace, query).await.map(Json),

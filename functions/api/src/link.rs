@@ -25,7 +25,9 @@ use http::Uri;
 use pipeline::{
     Condition, Consistency, Store, StoreError, Write,
     homes::{put_due, put_record, put_state},
-    records::{ACCOUNT, AccountOrigin, AccountRecord, DomainClaim, IdentityMapping, ManualLink, domain_key, home_key, identity_key, state_key},
+    records::{
+        ACCOUNT, AccountOrigin, AccountRecord, DomainClaim, IdentityMapping, ManualLink, domain_key, home_key, identity_key, state_key,
+    },
 };
 use serde::Serialize;
 use std::{collections::BTreeSet, sync::Arc};
@@ -66,9 +68,8 @@ impl<P: Ports> Api<P> {
     /// Decides about every identity of a lead, user ids first, so that linked anonymous ids find them where they belong.
     async fn decide(&self, workspace: &WorkspaceId, named: &str, decision: &Decision) -> Result<LeadDetail, Problem> {
         let found = self.lead_named(workspace, named).await?;
-        let identities: Vec<IdentityId> = lead_with(&found.whole.gathered, found.id)
-            .map(|lead| lead.identities.iter().map(|(id, _)| *id).collect())
-            .unwrap_or_default();
+        let identities: Vec<IdentityId> =
+            lead_with(&found.whole.gathered, found.id).map(|lead| lead.identities.iter().map(|(id, _)| *id).collect()).unwrap_or_default();
         if let Decision::To(account) = decision {
             self.ensure(workspace, account, AccountOrigin::Id, Vec::new()).await?;
         }
@@ -117,11 +118,15 @@ impl<P: Ports> Api<P> {
         touched.insert(left.clone());
         touched.insert(target.home.clone());
         let decided = |manual: &Option<ManualLink>| manual.as_ref().map(|manual| manual.account.clone());
-        if left == target.home && decided(&mapping.record.manual) == decided(&target.manual) && mapping.record.resolution == target.resolution {
+        if left == target.home
+            && decided(&mapping.record.manual) == decided(&target.manual)
+            && mapping.record.resolution == target.resolution
+        {
             return Ok(true);
         }
         let record = IdentityMapping { home: target.home.clone(), resolution: target.resolution, manual: target.manual, ..mapping.record };
-        let mut writes = vec![put_record(identity_key(workspace, &id), mapping.version, &record)?, put_due(workspace, &target.home, now, 0)?];
+        let mut writes =
+            vec![put_record(identity_key(workspace, &id), mapping.version, &record)?, put_due(workspace, &target.home, now, 0)?];
         if left == target.home {
             writes.push(Write::Check(state_key(workspace, &left, &id), Condition::Version(stored.version)));
         } else {
@@ -167,12 +172,18 @@ impl<P: Ports> Api<P> {
 
     /// Where an identity belongs by itself: with its user, else where its first claim leads, else to no account. The same rules by which
     /// events are resolved.
-    async fn place(&self, workspace: &WorkspaceId, mapping: &IdentityMapping, facts: &Facts, model: &Model) -> Result<(Home, Method), StoreError> {
+    async fn place(
+        &self,
+        workspace: &WorkspaceId,
+        mapping: &IdentityMapping,
+        facts: &Facts,
+        model: &Model,
+    ) -> Result<(Home, Method), StoreError> {
         let id = mapping.identity.id();
-        if let Some(link) = mapping.link.as_ref().filter(|_| mapping.identity.kind == IdentityKind::Anonymous) {
-            if let Some(user) = self.homes.mapping(workspace, &link.user, Consistency::Strong).await? {
-                return Ok((user.record.home, Method::Link));
-            }
+        if let Some(link) = mapping.link.as_ref().filter(|_| mapping.identity.kind == IdentityKind::Anonymous)
+            && let Some(user) = self.homes.mapping(workspace, &link.user, Consistency::Strong).await?
+        {
+            return Ok((user.record.home, Method::Link));
         }
         for claim in claims(facts, model) {
             let found = match claim {
@@ -207,7 +218,13 @@ impl<P: Ports> Api<P> {
     }
 
     /// Makes sure that an account is stored.
-    async fn ensure(&self, workspace: &WorkspaceId, account: &AccountId, origin: AccountOrigin, domains: Vec<String>) -> Result<(), StoreError> {
+    async fn ensure(
+        &self,
+        workspace: &WorkspaceId,
+        account: &AccountId,
+        origin: AccountOrigin,
+        domains: Vec<String>,
+    ) -> Result<(), StoreError> {
         if self.homes.account(workspace, account, Consistency::Strong).await?.is_some() {
             return Ok(());
         }
@@ -278,7 +295,12 @@ pub(crate) async fn put<P: Ports>(
 #[utoipa::path(delete, path = "/api/v1/leads/{id}/account", operation_id = "unlinkLead", tag = "Leads",
     params(("id" = String, Path, description = "`ld_…`, `user:<userId>` or `anonymous:<anonymousId>`")),
     responses((status = 200, description = "The lead where it is now", body = LeadDetail)))]
-pub(crate) async fn undo<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(workspace): Caller, Named(id): Named, uri: Uri) -> Result<Json<LeadDetail>, Problem> {
+pub(crate) async fn undo<P: Ports>(
+    State(api): State<Arc<Api<P>>>,
+    Caller(workspace): Caller,
+    Named(id): Named,
+    uri: Uri,
+) -> Result<Json<LeadDetail>, Problem> {
     query::none(&uri)?;
     api.decide(&workspace, &id, &Decision::Undone).await.map(Json)
 }

@@ -1,5 +1,16 @@
-//! The API function on AWS Lambda.
+//! The API function: wiring only.
 
-fn main() {
-    // Wired as soon as the adapters offer a key service for destination secrets.
+use api::{Api, config::Config};
+use aws::AwsClients;
+use pipeline::{SystemClock, secrets::FileKeySecrets};
+
+#[tokio::main]
+async fn main() -> Result<(), aws::LambdaError> {
+    aws::init_tracing();
+    let config = Config::from_env()?;
+    let clients = AwsClients::from_env().await;
+    let (store, queue) = (clients.store(&config.table_prefix), clients.queue(&config.score_queue_url));
+    let api = Api::new(store, FileKeySecrets::new(&config.secrets_key), SystemClock, queue);
+    let routes = api::router(api.allow_private_destinations(config.allow_private_destinations));
+    aws::serve_http(|request, _peer| api::answer(routes.clone(), request)).await
 }

@@ -60,7 +60,8 @@ impl Modify for Common {
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
         // What no operation names in its own attribute.
-        let mut schemas = vec![(ProblemBody::name().into_owned(), ProblemBody::schema()), (DayItem::name().into_owned(), DayItem::schema())];
+        let mut schemas =
+            vec![(ProblemBody::name().into_owned(), ProblemBody::schema()), (DayItem::name().into_owned(), DayItem::schema())];
         ProblemBody::schemas(&mut schemas);
         components.schemas.extend(schemas);
         for (path, item) in &mut document.paths.paths {

@@ -103,7 +103,8 @@ impl Parameters {
 
     /// Everything that is wrong, unknown parameters included.
     pub(crate) fn finish(mut self) -> Result<(), Problem> {
-        let unknown: Vec<String> = self.pairs.iter().filter(|(key, _)| !self.known.contains(&key.as_str())).map(|(key, _)| key.clone()).collect();
+        let unknown: Vec<String> =
+            self.pairs.iter().filter(|(key, _)| !self.known.contains(&key.as_str())).map(|(key, _)| key.clone()).collect();
         for name in unknown {
             let shown: String = name.chars().take(64).collect();
             let known = if self.known.is_empty() {

@@ -6,5 +6,4 @@ mod guard;
 mod leads;
 mod notify;
 mod races;
-mod speed;
 mod timeline;

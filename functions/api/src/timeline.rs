@@ -16,11 +16,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use domain::{
-    CallKind, Channel, Event, Home, Identity, IdentityId, JsonObject, Timestamp,
-    lead::Lead,
-    state::IdentityState,
-};
+use domain::{CallKind, Channel, Event, Home, Identity, IdentityId, JsonObject, Timestamp, lead::Lead, state::IdentityState};
 use http::Uri;
 use merge::{Effort, EventKey, Log, Source, Window};
 use serde::Serialize;
@@ -158,10 +154,7 @@ fn daily(states: &[(IdentityId, &IdentityState, Option<IdentityId>)], from: Opti
             }
         }
     }
-    days.into_iter()
-        .rev()
-        .map(|(day, channels)| DayItem { day: day.to_string(), events: channels.values().sum(), channels })
-        .collect()
+    days.into_iter().rev().map(|(day, channels)| DayItem { day: day.to_string(), events: channels.values().sum(), channels }).collect()
 }
 
 /// Show an account's timeline
@@ -181,7 +174,12 @@ fn daily(states: &[(IdentityId, &IdentityState, Option<IdentityId>)], from: Opti
     responses(
         (status = 200, description = "One page of events; with `view=daily` a page of days, each `{day, events, channels}`", body = Page<TimelineItem>),
     ))]
-pub(crate) async fn show<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(workspace): Caller, Named(id): Named, uri: Uri) -> Result<Response, Problem> {
+pub(crate) async fn show<P: Ports>(
+    State(api): State<Arc<Api<P>>>,
+    Caller(workspace): Caller,
+    Named(id): Named,
+    uri: Uri,
+) -> Result<Response, Problem> {
     let mut query = Parameters::of(&uri);
     let lead = query.text("lead", 300);
     let from = query.moment("from");
@@ -195,7 +193,8 @@ pub(crate) async fn show<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(worksp
 
     let account = api.account_named(&workspace, &id).await?;
     let bound = |at: Option<Timestamp>| at.map(|at| at.millis().to_string());
-    let parameters = [Some(account.as_str()), lead.as_deref(), bound(from).as_deref(), bound(to).as_deref()].map(|text| text.map(str::to_owned));
+    let parameters =
+        [Some(account.as_str()), lead.as_deref(), bound(from).as_deref(), bound(to).as_deref()].map(|text| text.map(str::to_owned));
     let listing = Listing::new("timeline", &workspace, &parameters.each_ref().map(Option::as_deref));
     let after: Option<EventKey> = listing.read(cursor.as_deref())?;
     let whole = api.whole(&workspace, Home::Account(account)).await?;

@@ -197,7 +197,8 @@ impl<P: Ports> Api<P> {
     async fn trigger_draft(&self, workspace: &WorkspaceId, body: &Value) -> Result<TriggerDraft, Problem> {
         let draft = TriggerDraft::read(body)?;
         let model = self.models.current(workspace).await?;
-        let destinations: Vec<DestinationId> = self.destinations.list(workspace).await?.into_iter().map(|destination| destination.id).collect();
+        let destinations: Vec<DestinationId> =
+            self.destinations.list(workspace).await?.into_iter().map(|destination| destination.id).collect();
         draft.check_names(|of| levels(&model, of).levels.iter().map(|level| level.id.clone()).collect(), &destinations)?;
         Ok(draft)
     }
@@ -214,7 +215,11 @@ impl<P: Ports> Api<P> {
 /// All of them, in the order in which they were made.
 #[utoipa::path(get, path = "/api/v1/triggers", operation_id = "listTriggers", tag = "Triggers",
     responses((status = 200, description = "All triggers", body = Page<TriggerView>)))]
-pub(crate) async fn list<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(workspace): Caller, uri: Uri) -> Result<Json<Page<TriggerView>>, Problem> {
+pub(crate) async fn list<P: Ports>(
+    State(api): State<Arc<Api<P>>>,
+    Caller(workspace): Caller,
+    uri: Uri,
+) -> Result<Json<Page<TriggerView>>, Problem> {
     Parameters::of(&uri).finish()?;
     let triggers = api.triggers.list(&workspace).await?;
     let data = triggers.into_iter().map(|trigger| TriggerView::new(trigger, None)).collect();
@@ -225,7 +230,12 @@ pub(crate) async fn list<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(worksp
 #[utoipa::path(get, path = "/api/v1/triggers/{id}", operation_id = "showTrigger", tag = "Triggers",
     params(("id" = String, Path, description = "The trigger's id")),
     responses((status = 200, description = "The trigger", body = TriggerView)))]
-pub(crate) async fn show<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(workspace): Caller, Named(id): Named, uri: Uri) -> Result<Json<TriggerView>, Problem> {
+pub(crate) async fn show<P: Ports>(
+    State(api): State<Arc<Api<P>>>,
+    Caller(workspace): Caller,
+    Named(id): Named,
+    uri: Uri,
+) -> Result<Json<TriggerView>, Problem> {
     query::none(&uri)?;
     Ok(Json(TriggerView::new(api.trigger_named(&workspace, &id).await?, None)))
 }
@@ -236,7 +246,12 @@ pub(crate) async fn show<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(worksp
 #[utoipa::path(post, path = "/api/v1/triggers", operation_id = "createTrigger", tag = "Triggers",
     request_body(content = TriggerBody, content_type = "application/json"),
     responses((status = 201, description = "The trigger that was made", body = TriggerView)))]
-pub(crate) async fn create<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(workspace): Caller, uri: Uri, Body(body): Body) -> Result<Response, Problem> {
+pub(crate) async fn create<P: Ports>(
+    State(api): State<Arc<Api<P>>>,
+    Caller(workspace): Caller,
+    uri: Uri,
+    Body(body): Body,
+) -> Result<Response, Problem> {
     query::none(&uri)?;
     let draft = api.trigger_draft(&workspace, &body).await?;
     let now = api.now();
@@ -275,7 +290,12 @@ pub(crate) async fn replace<P: Ports>(
 #[utoipa::path(delete, path = "/api/v1/triggers/{id}", operation_id = "deleteTrigger", tag = "Triggers",
     params(("id" = String, Path, description = "The trigger's id")),
     responses((status = 204, description = "It is gone")))]
-pub(crate) async fn delete<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(workspace): Caller, Named(id): Named, uri: Uri) -> Result<StatusCode, Problem> {
+pub(crate) async fn delete<P: Ports>(
+    State(api): State<Arc<Api<P>>>,
+    Caller(workspace): Caller,
+    Named(id): Named,
+    uri: Uri,
+) -> Result<StatusCode, Problem> {
     query::none(&uri)?;
     for _ in 0..ATTEMPTS {
         let trigger = api.trigger_named(&workspace, &id).await?;

@@ -24,7 +24,8 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
     pub(crate) async fn follow_up(&self, work: &Work, model: &Arc<Model>, folded: Folded, touched: &mut Touched) -> Result<(), StageError> {
         self.merge_own_fields(work, model, touched).await?;
         let mapping = &folded.mapping.record;
-        if folded.news {
+        // One person's decision about one lead says nothing about everybody who shares the lead's domain.
+        if folded.news && mapping.manual.is_none() {
             self.adopt(&work.workspace, &mapping.home, &folded.state.facts, model, touched).await?;
         }
         if work.identity.kind != IdentityKind::User {

@@ -28,7 +28,9 @@ pub enum Part {
     Evaluating,
     /// A quiet month, then several people at once, this week.
     Surging,
-    /// Seen for the first time this week, and by several people.
+    /// A quiet month, then several people at once, within the last day.
+    Spiking,
+    /// Seen for the first time this week, by several people; what company it is they say only today.
     Arriving,
     /// Busy a month ago, silent since.
     Cooling,
@@ -128,8 +130,8 @@ const FIRST_WORDS: &str = "Quarrystone Thistledyke Umberfell Vellumgate Harrowme
 const CAST: [(Fit, Part, KnownBy, &str); 10] = [
     (Fit::Enterprise, Part::Evaluating, KnownBy::Group, "fits; asked for a demo and met sales this week"),
     (Fit::Enterprise, Part::Surging, KnownBy::Group, "fits; several people became active at once"),
-    (Fit::Enterprise, Part::Arriving, KnownBy::Address, "fits; nobody had heard of it a week ago"),
-    (Fit::MidMarket, Part::Surging, KnownBy::Address, "of medium size; several people became active at once"),
+    (Fit::Enterprise, Part::Arriving, KnownBy::Address, "fits, which is known since today; new this week"),
+    (Fit::MidMarket, Part::Spiking, KnownBy::Address, "of medium size; several people became active within a day"),
     (Fit::Enterprise, Part::Cooling, KnownBy::Group, "fits; was busy a month ago and went silent: points decay"),
     (Fit::Enterprise, Part::Light, KnownBy::Group, "fits; hardly anybody came yet"),
     (Fit::Poor, Part::Steady, KnownBy::Address, "active all month, but does not fit"),
@@ -221,12 +223,12 @@ fn ordinary_fit(chance: &mut Chance) -> Fit {
 
 fn ordinary_part(chance: &mut Chance) -> Part {
     match chance.below(100) {
-        0..38 => Part::Light,
-        38..58 => Part::Steady,
-        58..73 => Part::Advertised,
-        73..83 => Part::Cooling,
-        83..88 => Part::Evaluating,
-        88..91 => Part::Surging,
+        0..36 => Part::Light,
+        36..56 => Part::Steady,
+        56..71 => Part::Advertised,
+        71..80 => Part::Cooling,
+        80..84 => Part::Evaluating,
+        84..87 => Part::Surging,
         _ => Part::Customer,
     }
 }

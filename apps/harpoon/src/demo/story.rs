@@ -145,12 +145,12 @@ impl Teller {
     fn staff(&mut self, part: Part) -> i64 {
         match part {
             Part::Evaluating => self.chance.between(4, 5),
-            Part::Surging => self.chance.between(4, 6),
+            Part::Surging | Part::Spiking => self.chance.between(4, 6),
             Part::Arriving => 4,
-            Part::Cooling | Part::Steady => self.chance.between(2, 4),
+            Part::Steady => self.chance.between(2, 4),
             Part::Light => self.chance.between(1, 2),
-            Part::Advertised => self.chance.between(2, 3),
-            Part::Customer => self.chance.between(3, 5),
+            Part::Cooling | Part::Advertised => self.chance.between(2, 3),
+            Part::Customer => self.chance.between(4, 8),
             Part::Watching => 0,
         }
     }
@@ -350,7 +350,7 @@ impl Teller {
     fn arrive(&mut self, company: &Company, person: &Person, ago: i64) {
         if ago + 2 < self.oldest() && self.chance.percent(35) {
             let before = self.ago(ago + 1, ago + 9);
-            let pages = self.chance.between(1, 3);
+            let pages = self.chance.between(2, 5);
             self.visit(person, Known::No, company.zone, before, pages);
         }
         let at = self.office_hours(company.zone, ago);
@@ -360,7 +360,8 @@ impl Teller {
     fn month_of(&mut self, company: &Company, staff: &[Person]) {
         match company.part {
             Part::Evaluating => self.evaluation(company, staff),
-            Part::Surging => self.surge(company, staff),
+            Part::Surging => self.surge(company, staff, 4),
+            Part::Spiking => self.surge(company, staff, 0),
             Part::Arriving => self.arrival(company, staff),
             Part::Cooling => self.cooling(company, staff),
             Part::Light => self.light(company, staff),
@@ -371,7 +372,7 @@ impl Teller {
         }
         let reviews = match company.part {
             Part::Watching => self.chance.between(5, 8),
-            Part::Evaluating | Part::Surging => self.chance.between(1, 3),
+            Part::Evaluating | Part::Surging | Part::Spiking => self.chance.between(1, 3),
             _ => i64::from(self.chance.percent(8)),
         };
         for n in 0..reviews {
@@ -395,37 +396,38 @@ impl Teller {
         }
     }
 
-    /// The people that were not known before become so now.
-    fn newcomers(&mut self, company: &Company, staff: &[Person]) {
+    /// The people that were not known before become so as the rise begins, so many days ago.
+    fn newcomers(&mut self, company: &Company, staff: &[Person], begins: i64) {
         for person in staff.iter().skip(2) {
-            let ago = self.ago(3, 4);
+            let ago = self.ago((begins - 1).max(0), begins);
             self.arrive(company, person, ago);
         }
     }
 
-    fn burst(&mut self, company: &Company, person: &Person, visits: i64) {
+    fn burst(&mut self, company: &Company, person: &Person, begins: i64, visits: i64) {
+        let days = (begins - 1).max(0);
         for n in 0..visits {
-            // Somebody was here within the last day.
-            let ago = if n == 0 { 0 } else { self.ago(0, 3) };
-            let pages = self.chance.between(1, 3);
+            // Everybody was here within the last day.
+            let ago = if n == 0 { 0 } else { self.ago(0, days) };
+            let pages = self.chance.between(2, 5);
             self.visit(person, Known::Yes, company.zone, ago, pages);
         }
         if self.chance.percent(60) {
-            let ago = self.ago(0, 3);
+            let ago = self.ago(0, days);
             self.pricing(person, Known::Yes, company.zone, ago);
         }
         if self.chance.percent(50) {
-            let ago = self.ago(0, 3);
+            let ago = self.ago(0, days);
             self.download(person, Known::Yes, company.zone, ago);
         }
     }
 
-    fn surge(&mut self, company: &Company, staff: &[Person]) {
+    fn surge(&mut self, company: &Company, staff: &[Person], begins: i64) {
         self.quiet_past(company, staff);
-        self.newcomers(company, staff);
+        self.newcomers(company, staff, begins);
         for person in staff {
             let visits = self.chance.between(2, 4);
-            self.burst(company, person, visits);
+            self.burst(company, person, begins, visits);
         }
         if let Some(person) = staff.get(1) {
             self.pricing(person, Known::Yes, company.zone, 0);
@@ -434,10 +436,10 @@ impl Teller {
 
     fn evaluation(&mut self, company: &Company, staff: &[Person]) {
         self.quiet_past(company, staff);
-        self.newcomers(company, staff);
+        self.newcomers(company, staff, 4);
         for person in staff {
             let visits = self.chance.between(2, 3);
-            self.burst(company, person, visits);
+            self.burst(company, person, 4, visits);
         }
         if let Some(person) = staff.get(1) {
             self.pricing(person, Known::Yes, company.zone, 2);
@@ -453,11 +455,14 @@ impl Teller {
     fn arrival(&mut self, company: &Company, staff: &[Person]) {
         for person in staff {
             let at = self.office_hours(company.zone, 3);
-            self.introduce(Some(company), person, at);
+            // For now they leave an address and no more.
+            self.introduce(None, person, at);
             let visits = self.chance.between(4, 5);
-            self.burst(company, person, visits);
+            self.burst(company, person, 4, visits);
         }
         if let Some(person) = staff.first() {
+            let at = self.office_hours(company.zone, 0);
+            self.introduce(Some(company), person, at);
             self.ad_click(person, Known::Yes, company.zone, 2);
             self.pricing(person, Known::Yes, company.zone, 0);
         }
@@ -469,7 +474,7 @@ impl Teller {
             self.arrive(company, person, oldest);
             for _ in 0..self.chance.between(3, 5) {
                 let ago = self.ago(20, 28);
-                let pages = self.chance.between(1, 4);
+                let pages = self.chance.between(2, 6);
                 self.visit(person, Known::Yes, company.zone, ago, pages);
             }
             if self.chance.percent(60) {
@@ -481,10 +486,6 @@ impl Teller {
                 self.download(person, Known::Yes, company.zone, ago);
             }
         }
-        if let Some(person) = staff.first() {
-            let ago = self.ago(21, 24);
-            self.demo_request(person, company.zone, ago);
-        }
     }
 
     fn light(&mut self, company: &Company, staff: &[Person]) {
@@ -492,7 +493,7 @@ impl Teller {
             let ago = self.ago(2, 27);
             self.arrive(company, person, ago);
             for _ in 0..self.chance.between(1, 2) {
-                let (ago, pages) = (self.ago(0, ago), self.chance.between(1, 3));
+                let (ago, pages) = (self.ago(0, ago), self.chance.between(1, 4));
                 self.visit(person, Known::Yes, company.zone, ago, pages);
             }
         }
@@ -505,7 +506,7 @@ impl Teller {
             for week in 0..4 {
                 for _ in 0..self.chance.between(1, 2) {
                     let ago = self.ago(week * 7, week * 7 + 6).min(oldest);
-                    let pages = self.chance.between(1, 3);
+                    let pages = self.chance.between(2, 5);
                     self.visit(person, Known::Yes, company.zone, ago, pages);
                 }
             }
@@ -546,7 +547,7 @@ impl Teller {
                 if weekend || !self.chance.percent(70) {
                     continue;
                 }
-                for _ in 0..self.chance.between(1, 3) {
+                for _ in 0..self.chance.between(1, 4) {
                     let (at, event) = (self.office_hours(company.zone, ago), self.chance.pick(&PRODUCT_EVENTS));
                     self.server(person, at, event, json!({ "channel": "product" }));
                 }
@@ -564,7 +565,7 @@ impl Teller {
         let at = self.office_hours(zone, oldest);
         self.introduce(None, person, at);
         for _ in 0..self.chance.between(1, 4) {
-            let (ago, pages) = (self.ago(0, oldest), self.chance.between(1, 3));
+            let (ago, pages) = (self.ago(0, oldest), self.chance.between(1, 4));
             self.visit(person, Known::Yes, zone, ago, pages);
         }
         if self.chance.percent(40) {

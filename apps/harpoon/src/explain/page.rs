@@ -149,8 +149,8 @@ fn engagement(engagement: &Engagement) -> String {
         other => plain(other, 40),
     };
     let mut text = format!("ENGAGEMENT SCORE {}{} · {how}\n", engagement.score, level(&engagement.level));
-    if engagement.leads.is_empty() && engagement.others.is_none() {
-        text.push_str("Nobody of this account is known yet.");
+    if engagement.others.is_none() && engagement.leads.iter().all(|lead| lead.is_account && !adds(lead)) {
+        text.push_str("No person of this account is known yet.");
     } else {
         text.push_str(&leads(engagement));
         text.push('\n');
@@ -166,8 +166,7 @@ fn engagement(engagement: &Engagement) -> String {
 
 fn leads(engagement: &Engagement) -> String {
     let mut table = table(["Lead and rule", "Counted", "Before decay", "Now", "Adds"], &[1, 2, 3, 4]);
-    let (active, idle): (Vec<&Lead>, Vec<&Lead>) =
-        engagement.leads.iter().partition(|lead| !lead.rules.is_empty() || lead.score != 0 || lead.counts != 0);
+    let (active, idle): (Vec<&Lead>, Vec<&Lead>) = engagement.leads.iter().partition(|lead| adds(lead));
     for lead in active.iter().take(LEADS) {
         add_lead(&mut table, lead);
     }
@@ -189,6 +188,11 @@ fn leads(engagement: &Engagement) -> String {
     let sum = listed.saturating_add(counts);
     table.add_row([cell("Sum".to_owned()), number(""), number(""), number(""), number(sum.to_string())]);
     table.trim_fmt()
+}
+
+/// Whether there is anything to say about a lead.
+fn adds(lead: &Lead) -> bool {
+    !lead.rules.is_empty() || lead.score != 0 || lead.counts != 0
 }
 
 fn add_lead(table: &mut Table, lead: &Lead) {

@@ -7,16 +7,19 @@ use serde_json::{Value, json};
 async fn three_accounts() -> Given {
     let given = given().await;
     given
-        .track("main", vec![
-            // 145 points: Target. A demo request today: 50.
-            group("ann", "acct_north", enterprise()),
-            track("ann", "Demo Requested", 60, "m1"),
-            // Only the employees: 50 points, Qualified. Nothing done.
-            group("bob", "acct_south", json!({"name": "Southwall Brewing", "employees": 1200})),
-            // Nothing known: 0 points.
-            identify("cid", "cid@quillmark-press.com"),
-            track("cid", "Email Clicked", 120, "m2"),
-        ])
+        .track(
+            "main",
+            vec![
+                // 145 points: Target. A demo request today: 50.
+                group("ann", "acct_north", enterprise()),
+                track("ann", "Demo Requested", 60, "m1"),
+                // Only the employees: 50 points, Qualified. Nothing done.
+                group("bob", "acct_south", json!({"name": "Southwall Brewing", "employees": 1200})),
+                // Nothing known: 0 points.
+                identify("cid", "cid@quillmark-press.com"),
+                track("cid", "Email Clicked", 120, "m2"),
+            ],
+        )
         .await;
     given
 }
@@ -32,11 +35,17 @@ async fn items_carry_scores_levels_and_what_is_known() {
         (&json!(145), &json!("Target"), &json!("target"), &json!(145), &json!("4 of 4 fields known"))
     );
     assert_eq!((&north["engagement_score"], &north["engagement_level"], &north["total_leads"]), (&json!(50), &json!("Warm"), &json!(1)));
-    assert_eq!((&north["name"], &north["surge_active"], &north["hottest_lead_level_id"]), (&json!("Northwind Looms"), &json!(false), &json!("hot")));
+    assert_eq!(
+        (&north["name"], &north["surge_active"], &north["hottest_lead_level_id"]),
+        (&json!("Northwind Looms"), &json!(false), &json!("hot"))
+    );
     assert_eq!(north["fields"]["employees"], json!(1500));
     assert!(north["last_activity_at"].as_str().unwrap().ends_with('Z'));
     let south = item("acct_south");
-    assert_eq!((&south["account_score"], &south["account_level"], &south["known"]), (&json!(50), &json!("Qualified"), &json!("1 of 4 fields known")));
+    assert_eq!(
+        (&south["account_score"], &south["account_level"], &south["known"]),
+        (&json!(50), &json!("Qualified"), &json!("1 of 4 fields known"))
+    );
     let quill = item("quillmark-press.com");
     assert_eq!(
         (&quill["account_score"], &quill["account_level"], &quill["known"], &quill["domain"]),
@@ -75,7 +84,8 @@ async fn lists_are_filtered_and_sorted() {
 #[tokio::test]
 async fn pages_have_no_duplicates_and_no_gaps_while_accounts_come_in() {
     let given = given().await;
-    let account = |n: usize| group(&format!("u{n}"), &format!("acct_{n:03}"), json!({"name": format!("Company {}", n % 7), "employees": n * 100}));
+    let account =
+        |n: usize| group(&format!("u{n}"), &format!("acct_{n:03}"), json!({"name": format!("Company {}", n % 7), "employees": n * 100}));
     given.track("main", (0..60).map(account).collect()).await;
     for query in ["sort=priority", "sort=name", "sort=account_score&order=asc", "sort=activity"] {
         let mut seen: Vec<String> = Vec::new();
@@ -123,15 +133,25 @@ async fn a_cursor_belongs_to_its_query() {
 async fn an_account_is_found_by_id_and_by_domain_and_shows_everything() {
     let given = three_accounts().await;
     let quill = given.get("/api/v1/accounts/www.quillmark-press.com").await.ok();
-    assert_eq!((&quill["account_id"], &quill["origin"], &quill["domains"]), (&json!("quillmark-press.com"), &json!("domain"), &json!(["quillmark-press.com"])));
+    assert_eq!(
+        (&quill["account_id"], &quill["origin"], &quill["domains"]),
+        (&json!("quillmark-press.com"), &json!("domain"), &json!(["quillmark-press.com"]))
+    );
     let north = given.get("/api/v1/accounts/acct_north").await.ok();
     assert_eq!((&north["as_of"], &north["account_score"], &north["origin"]), (&json!("2026-11-20"), &json!(145), &json!("id")));
     assert_eq!(north["field_sources"]["employees"]["source"], "group");
     assert_eq!(north["field_sources"]["employees"]["value"], 1500);
-    assert_eq!(north["explanation"]["reasons"], json!(["1,000 employees or more: +50", "Demo request by ann: +50", "Revenue of 50 million or more: +45"]));
-    assert_eq!((&north["explanation"]["next_account_level"], &north["explanation"]["next_engagement_level"]["points_needed"]), (&Value::Null, &json!(30)));
+    assert_eq!(
+        north["explanation"]["reasons"],
+        json!(["1,000 employees or more: +50", "Demo request by ann: +50", "Revenue of 50 million or more: +45"])
+    );
+    assert_eq!(
+        (&north["explanation"]["next_account_level"], &north["explanation"]["next_engagement_level"]["points_needed"]),
+        (&Value::Null, &json!(30))
+    );
     assert_eq!((&north["surge"]["active"], &north["surge"]["window_events"]), (&json!(false), &json!(1)));
-    let history: Vec<_> = north["history"].as_array().unwrap().iter().map(|entry| (entry["what"].as_str().unwrap(), entry["to"].clone())).collect();
+    let history: Vec<_> =
+        north["history"].as_array().unwrap().iter().map(|entry| (entry["what"].as_str().unwrap(), entry["to"].clone())).collect();
     assert!(history.contains(&("account_level", json!("Target"))) && history.contains(&("engagement_level", json!("Warm"))), "{history:?}");
     assert!(north["account_level_since"].as_str().unwrap().starts_with("2026-11-20T12:00"));
     assert_eq!(given.get("/api/v1/accounts/acct_west").await.body["detail"], "there is no account `acct_west`");
@@ -154,10 +174,16 @@ async fn the_explanation_sums_to_the_score_and_names_the_way_up() {
     let given = three_accounts().await;
     let explained = given.get("/api/v1/accounts/acct_south/explain").await.ok();
     let account = &explained["account"];
-    assert_eq!((&account["score"], &account["known"], &account["missing_could_add"]), (&json!(50), &json!("1 of 4 fields known"), &json!(95)));
+    assert_eq!(
+        (&account["score"], &account["known"], &account["missing_could_add"]),
+        (&json!(50), &json!("1 of 4 fields known"), &json!(95))
+    );
     let sum: i64 = account["rules"].as_array().unwrap().iter().map(|rule| rule["points"].as_i64().unwrap()).sum();
     assert_eq!(sum, 50);
-    assert_eq!(account["level"]["next"]["ways"], json!([{"rule_id": "industry", "name": "In a target industry", "points": 30, "times": 1, "needs": ["industry"]}]));
+    assert_eq!(
+        account["level"]["next"]["ways"],
+        json!([{"rule_id": "industry", "name": "In a target industry", "points": 30, "times": 1, "needs": ["industry"]}])
+    );
     assert_eq!(explained["rulesets"]["account"], json!({"id": "enterprise-b2b-saas", "name": "Enterprise B2B SaaS", "version": 1}));
     assert_eq!(explained["engagement"]["unmatched"].as_array().unwrap().len(), 7);
     assert_eq!(explained["surge"]["window"], json!(["2026-11-14", "2026-11-20"]));

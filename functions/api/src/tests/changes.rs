@@ -2,7 +2,10 @@
 
 use super::given::*;
 use domain::Timestamp;
-use pipeline::{Query, Store, Table, records::{SHARDS, due_partition}};
+use pipeline::{
+    Query, Store, Table,
+    records::{SHARDS, due_partition},
+};
 use serde_json::{Value, json};
 
 async fn due(given: &Given) -> Vec<String> {
@@ -22,7 +25,10 @@ async fn a_change_is_due_and_hinted_and_scored() {
     let path = "/api/v1/accounts/brightforge-systems.com";
     let changed = given.patch(path, json!({"owner": " Dana ", "tier": "1:1", "priority": "A", "name": "Brightforge", "fields": {"employees": "1,000+", "country": "uk"}})).await.ok();
     // The answer is as of now: 50 for the employees, 20 for the country.
-    assert_eq!((&changed["account_score"], &changed["owner"], &changed["tier"], &changed["name"]), (&json!(70), &json!("Dana"), &json!("1:1"), &json!("Brightforge")));
+    assert_eq!(
+        (&changed["account_score"], &changed["owner"], &changed["tier"], &changed["name"]),
+        (&json!(70), &json!("Dana"), &json!("1:1"), &json!("Brightforge"))
+    );
     assert_eq!(changed["field_sources"]["employees"]["source"], "manual");
     let now = format!("{:015}#main#a:brightforge-systems.com", Timestamp::parse(NOW).unwrap().plus_millis(1_000).millis());
     assert!(due(&given).await.contains(&now), "{:?}", due(&given).await);
@@ -40,7 +46,8 @@ async fn a_change_is_due_and_hinted_and_scored() {
 async fn the_same_change_again_writes_nothing() {
     let given = given().await;
     given.put("/api/v1/accounts/a", json!({})).await.ok();
-    let change = json!({"owner": "Dana", "domains": ["brightforge-systems.com"], "external_ids": {"CRM": "1"}, "fields": {"employees": 10}});
+    let change =
+        json!({"owner": "Dana", "domains": ["brightforge-systems.com"], "external_ids": {"CRM": "1"}, "fields": {"employees": 10}});
     given.patch("/api/v1/accounts/a", change.clone()).await.ok();
     let before = given.store.dump();
     given.lose_hints();
@@ -99,8 +106,21 @@ async fn every_fault_of_a_change_is_named_and_nothing_is_written() {
     places.sort_unstable();
     assert_eq!(
         places,
-        ["/colour", "/domains/0", "/domains/1", "/domains/2", "/external_ids/a b", "/external_ids/crm", "/fields/Bad Name", "/fields/a~1b", "/fields/employees",
-            "/fields/name", "/owner", "/priority", "/tier"]
+        [
+            "/colour",
+            "/domains/0",
+            "/domains/1",
+            "/domains/2",
+            "/external_ids/a b",
+            "/external_ids/crm",
+            "/fields/Bad Name",
+            "/fields/a~1b",
+            "/fields/employees",
+            "/fields/name",
+            "/owner",
+            "/priority",
+            "/tier"
+        ]
     );
     assert_eq!(given.store.dump(), before);
     assert_eq!(given.patch("/api/v1/accounts/a", json!([1])).await.places(), [""]);
@@ -126,9 +146,21 @@ async fn an_account_can_be_made_under_an_id() {
 #[tokio::test]
 async fn adding_a_domain_absorbs_the_account_that_was_made_for_it() {
     let given = given().await;
-    given.track("main", vec![identify("u1", "ann@quillmark-press.com"), track("u1", "Demo Requested", 5, "m1"), group("u2", "acct_1", json!({"name": "Quillmark"}))]).await;
+    given
+        .track(
+            "main",
+            vec![
+                identify("u1", "ann@quillmark-press.com"),
+                track("u1", "Demo Requested", 5, "m1"),
+                group("u2", "acct_1", json!({"name": "Quillmark"})),
+            ],
+        )
+        .await;
     let changed = given.patch("/api/v1/accounts/acct_1", json!({"domains": ["www.quillmark-press.com"]})).await.ok();
-    assert_eq!((&changed["members"], &changed["total_leads"], &changed["engagement_score"]), (&json!(["quillmark-press.com"]), &json!(2), &json!(50)));
+    assert_eq!(
+        (&changed["members"], &changed["total_leads"], &changed["engagement_score"]),
+        (&json!(["quillmark-press.com"]), &json!(2), &json!(50))
+    );
     assert_eq!(given.touched().await, ["a:acct_1", "a:quillmark-press.com"]);
     given.patch("/api/v1/accounts/acct_1", json!({"owner": "Dana"})).await.ok();
     given.patch("/api/v1/accounts/quillmark-press.com", json!({"tier": "1:1"})).await.ok();

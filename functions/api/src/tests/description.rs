@@ -12,7 +12,12 @@ fn document() -> Value {
 
 fn operations(document: &Value) -> Vec<(String, String, Value)> {
     let paths = document["paths"].as_object().unwrap();
-    paths.iter().flat_map(|(path, item)| item.as_object().unwrap().iter().map(move |(method, operation)| (method.to_uppercase(), path.clone(), operation.clone()))).collect()
+    paths
+        .iter()
+        .flat_map(|(path, item)| {
+            item.as_object().unwrap().iter().map(move |(method, operation)| (method.to_uppercase(), path.clone(), operation.clone()))
+        })
+        .collect()
 }
 
 #[tokio::test]
@@ -25,7 +30,10 @@ async fn the_description_is_served_without_a_token() {
 
 #[test]
 fn every_route_is_described() {
-    let mut listed: Vec<String> = operations(&document()).into_iter().map(|(method, path, operation)| format!("{method} {path} {}", operation["operationId"].as_str().unwrap())).collect();
+    let mut listed: Vec<String> = operations(&document())
+        .into_iter()
+        .map(|(method, path, operation)| format!("{method} {path} {}", operation["operationId"].as_str().unwrap()))
+        .collect();
     listed.sort();
     insta::assert_snapshot!(listed.join("\n"), @r"
     DELETE /api/v1/accounts/{id}/fields/{name} forgetField
@@ -73,7 +81,8 @@ fn every_reference_leads_somewhere_and_every_operation_is_whole() {
         let named: BTreeSet<&str> = path.split(['{', '}']).skip(1).step_by(2).collect();
         let none = Vec::new();
         let parameters = operation["parameters"].as_array().unwrap_or(&none);
-        let described: BTreeSet<&str> = parameters.iter().filter(|parameter| parameter["in"] == "path").map(|parameter| parameter["name"].as_str().unwrap()).collect();
+        let described: BTreeSet<&str> =
+            parameters.iter().filter(|parameter| parameter["in"] == "path").map(|parameter| parameter["name"].as_str().unwrap()).collect();
         assert_eq!(named, described, "{method} {path}");
         assert_eq!(operation["requestBody"].is_object(), matches!(method.as_str(), "PUT" | "POST" | "PATCH"), "{method} {path}");
     }
@@ -92,8 +101,11 @@ async fn described_parameters_are_those_that_are_read() {
         }
         let none = Vec::new();
         let parameters = operation["parameters"].as_array().unwrap_or(&none);
-        let described: BTreeSet<String> =
-            parameters.iter().filter(|parameter| parameter["in"] == "query").map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect();
+        let described: BTreeSet<String> = parameters
+            .iter()
+            .filter(|parameter| parameter["in"] == "query")
+            .map(|parameter| parameter["name"].as_str().unwrap().to_owned())
+            .collect();
         let mut read = BTreeSet::new();
         for resolved in ["", "&resolved=false"] {
             let resolved = if path == "/api/v1/leads" { resolved } else { "" };

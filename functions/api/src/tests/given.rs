@@ -96,7 +96,8 @@ impl Given {
     }
 
     async fn ingest(&self, workspace: &str, calls: Vec<Value>) {
-        let ingester = Ingester::new(Arc::clone(&self.store), Arc::clone(&self.received), Arc::clone(&self.clock), Arc::clone(&self.entropy));
+        let ingester =
+            Ingester::new(Arc::clone(&self.store), Arc::clone(&self.received), Arc::clone(&self.clock), Arc::clone(&self.entropy));
         for calls in calls.chunks(50) {
             let body = json!({ "writeKey": format!("wk_{workspace}"), "batch": calls });
             let request = Request::post("/v1/batch").body(Bytes::from(body.to_string())).unwrap();
@@ -112,7 +113,8 @@ impl Given {
         done(resolver.handle(self.received.take::<EventsReceived>().into_iter().map(Received::first).collect()).await);
         let scorer = Scorer::new(Arc::clone(&self.store), Arc::clone(&self.scored), Arc::clone(&self.clock));
         done(scorer.handle(self.touched.take::<AccountTouched>().into_iter().map(Received::first).collect()).await);
-        let leveler = Leveler::new(Arc::clone(&self.store), Arc::new(MemoryQueue::default()), Arc::clone(&self.clock), Arc::clone(&self.entropy));
+        let leveler =
+            Leveler::new(Arc::clone(&self.store), Arc::new(MemoryQueue::default()), Arc::clone(&self.clock), Arc::clone(&self.entropy));
         done(leveler.handle(self.scored.take::<AccountScored>().into_iter().map(Received::first).collect()).await);
         // Lists are at most half a second old.
         self.clock.advance(1_000);

@@ -43,7 +43,8 @@ async fn the_scheme_is_read_without_regard_to_case_and_a_second_header_is_refuse
     let given = given().await;
     let one = Request::get("/api/v1/accounts").header(header::AUTHORIZATION, format!("bearer {TOKEN}"));
     assert_eq!(given.send(one.body(Bytes::new()).unwrap()).await.status, 200);
-    let two = Request::get("/api/v1/accounts").header(header::AUTHORIZATION, format!("Bearer {TOKEN}")).header(header::AUTHORIZATION, "Bearer x");
+    let two =
+        Request::get("/api/v1/accounts").header(header::AUTHORIZATION, format!("Bearer {TOKEN}")).header(header::AUTHORIZATION, "Bearer x");
     assert_eq!(given.send(two.body(Bytes::new()).unwrap()).await.status, 401);
 }
 
@@ -79,13 +80,17 @@ async fn bodies_that_are_no_json_or_too_large_are_refused() {
 #[tokio::test]
 async fn unknown_and_faulty_parameters_are_all_named_at_once() {
     let given = given().await;
-    let answered = given.get("/api/v1/accounts?limit=0&sort=size&surging=maybe&level=gold&tier=1&colour=red&search=a&search=b&order=up").await;
+    let answered =
+        given.get("/api/v1/accounts?limit=0&sort=size&surging=maybe&level=gold&tier=1&colour=red&search=a&search=b&order=up").await;
     assert_eq!(answered.status, 400);
     let mut places = answered.places();
     places.sort_unstable();
     assert_eq!(places, ["colour", "level", "limit", "order", "search", "sort", "surging", "tier"]);
     let answered = given.get("/api/v1/accounts?level=gold").await;
-    assert_eq!(answered.body["errors"][0]["detail"], "there is no such level; the levels are `low_priority`, `standard`, `qualified`, `target`");
+    assert_eq!(
+        answered.body["errors"][0]["detail"],
+        "there is no such level; the levels are `low_priority`, `standard`, `qualified`, `target`"
+    );
     assert_eq!(given.get("/api/v1/accounts?cursor=abc").await.places(), ["cursor"]);
     assert_eq!(given.get("/api/v1/accounts/x/explain?as_of=2026-01-01").await.places(), ["as_of"]);
     assert_eq!(given.get("/api/v1/leads").await.places(), ["resolved"]);
@@ -96,9 +101,28 @@ async fn unknown_and_faulty_parameters_are_all_named_at_once() {
 async fn hostile_text_finds_nothing_and_breaks_nothing() {
     let given = given().await;
     given.track("main", vec![identify("u1", "ann@brightforge-systems.com")]).await;
-    for text in ["%00", "..%2F..%2F", "a%3Ab", "%F0%9F%92%A9", "%27%20OR%201%3D1", "%23I%23", "main%23H%23a%3Ax", "%E2%80%AE", &"x".repeat(3_000), "%0A%0D"] {
-        for path in ["/api/v1/accounts/T", "/api/v1/accounts/T/leads", "/api/v1/accounts/T/timeline", "/api/v1/accounts/T/explain", "/api/v1/leads/T",
-            "/api/v1/leads/user:T", "/api/v1/triggers/T", "/api/v1/destinations/T"] {
+    for text in [
+        "%00",
+        "..%2F..%2F",
+        "a%3Ab",
+        "%F0%9F%92%A9",
+        "%27%20OR%201%3D1",
+        "%23I%23",
+        "main%23H%23a%3Ax",
+        "%E2%80%AE",
+        &"x".repeat(3_000),
+        "%0A%0D",
+    ] {
+        for path in [
+            "/api/v1/accounts/T",
+            "/api/v1/accounts/T/leads",
+            "/api/v1/accounts/T/timeline",
+            "/api/v1/accounts/T/explain",
+            "/api/v1/leads/T",
+            "/api/v1/leads/user:T",
+            "/api/v1/triggers/T",
+            "/api/v1/destinations/T",
+        ] {
             let answered = given.get(&path.replace('T', text)).await;
             assert_eq!(answered.status, 404, "{path} {text}");
         }
@@ -110,14 +134,29 @@ async fn hostile_text_finds_nothing_and_breaks_nothing() {
 #[tokio::test]
 async fn a_workspace_sees_and_changes_nothing_of_another() {
     let given = given().await;
-    given.track("main", vec![identify("u1", "ann@brightforge-systems.com"), track("u1", "Demo Requested", 5, "m1"), identify("u2", "bob@gmail.com")]).await;
-    let destination = given.post("/api/v1/destinations", json!({"name": "d", "kind": "slack", "url": "https://hooks.example.com/services/T/B/secret"})).await.ok();
+    given
+        .track(
+            "main",
+            vec![identify("u1", "ann@brightforge-systems.com"), track("u1", "Demo Requested", 5, "m1"), identify("u2", "bob@gmail.com")],
+        )
+        .await;
+    let destination = given
+        .post("/api/v1/destinations", json!({"name": "d", "kind": "slack", "url": "https://hooks.example.com/services/T/B/secret"}))
+        .await
+        .ok();
     let id = destination["id"].as_str().unwrap();
     let trigger = given.post("/api/v1/triggers", json!({"name": "t", "when": {"kind": "surge_started"}, "destinations": [id]})).await.ok();
     assert_eq!(given.all("/api/v1/accounts", "account_id").await, ["brightforge-systems.com"]);
 
     let before = given.store.dump();
-    for list in ["/api/v1/accounts", "/api/v1/leads?resolved=false", "/api/v1/leads?resolved=true", "/api/v1/triggers", "/api/v1/destinations", "/api/v1/deliveries"] {
+    for list in [
+        "/api/v1/accounts",
+        "/api/v1/leads?resolved=false",
+        "/api/v1/leads?resolved=true",
+        "/api/v1/triggers",
+        "/api/v1/destinations",
+        "/api/v1/deliveries",
+    ] {
         assert_eq!(given.call(OTHER, Method::GET, list, None).await.ok()["data"], json!([]), "{list}");
     }
     let account = "/api/v1/accounts/brightforge-systems.com";
@@ -139,7 +178,9 @@ async fn a_workspace_sees_and_changes_nothing_of_another() {
         assert_eq!(given.call(OTHER, method.clone(), &path, body).await.status, 404, "{method} {path}");
     }
     // A trigger can't name a destination of somebody else.
-    let foreign = given.call(OTHER, Method::POST, "/api/v1/triggers", Some(json!({"name": "t", "when": {"kind": "surge_started"}, "destinations": [id]}))).await;
+    let foreign = given
+        .call(OTHER, Method::POST, "/api/v1/triggers", Some(json!({"name": "t", "when": {"kind": "surge_started"}, "destinations": [id]})))
+        .await;
     assert_eq!(foreign.places(), ["/destinations/0"]);
     assert_eq!(given.store.dump(), before);
 }

@@ -1,27 +1,30 @@
 //! Leads: found, listed, linked by a person and unlinked.
 
 use super::given::*;
+use domain::Identity;
 use http::Method;
 use pipeline::{Consistency, homes::HomeStore};
-use domain::Identity;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 async fn with_leads() -> Given {
     let given = given().await;
     given
-        .track("main", vec![
-            identify("ann", "ann@brightforge-systems.com"),
-            track("ann", "Demo Requested", 30, "m1"),
-            // The same person's browser.
-            json!({"type": "page", "userId": "ann", "anonymousId": "browser-1", "messageId": "p1", "name": "Home"}),
-            json!({"type": "page", "anonymousId": "browser-1", "messageId": "p2", "name": "Home"}),
-            identify("bob", "bob@brightforge-systems.com"),
-            track("bob", "Email Clicked", 30, "m2"),
-            identify("cid", "cid@gmail.com"),
-            track("cid", "Email Clicked", 10, "m3"),
-            json!({"type": "page", "anonymousId": "browser-2", "messageId": "p3", "name": "Home"}),
-        ])
+        .track(
+            "main",
+            vec![
+                identify("ann", "ann@brightforge-systems.com"),
+                track("ann", "Demo Requested", 30, "m1"),
+                // The same person's browser.
+                json!({"type": "page", "userId": "ann", "anonymousId": "browser-1", "messageId": "p1", "name": "Home"}),
+                json!({"type": "page", "anonymousId": "browser-1", "messageId": "p2", "name": "Home"}),
+                identify("bob", "bob@brightforge-systems.com"),
+                track("bob", "Email Clicked", 30, "m2"),
+                identify("cid", "cid@gmail.com"),
+                track("cid", "Email Clicked", 10, "m3"),
+                json!({"type": "page", "anonymousId": "browser-2", "messageId": "p3", "name": "Home"}),
+            ],
+        )
         .await;
     given
 }
@@ -32,11 +35,25 @@ async fn an_account_lists_its_leads_best_first() {
     let page = given.get("/api/v1/accounts/brightforge-systems.com/leads").await.ok();
     let ann = &page["data"][0];
     // A demo request (50) and visits (5 a session; both pages lie in one half hour).
-    assert_eq!((&ann["email"], &ann["score"], &ann["level"], &ann["name"]), (&json!("ann@brightforge-systems.com"), &json!(55), &json!("Hot"), &json!("Person ann")));
-    assert_eq!((&ann["events"], &ann["account_id"], &ann["resolution"]["method"]), (&json!(4), &json!("brightforge-systems.com"), &json!("email_domain")));
-    let identities: Vec<_> = ann["identities"].as_array().unwrap().iter().map(|identity| (identity["kind"].as_str().unwrap(), identity["value"].as_str().unwrap())).collect();
+    assert_eq!(
+        (&ann["email"], &ann["score"], &ann["level"], &ann["name"]),
+        (&json!("ann@brightforge-systems.com"), &json!(55), &json!("Hot"), &json!("Person ann"))
+    );
+    assert_eq!(
+        (&ann["events"], &ann["account_id"], &ann["resolution"]["method"]),
+        (&json!(4), &json!("brightforge-systems.com"), &json!("email_domain"))
+    );
+    let identities: Vec<_> = ann["identities"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|identity| (identity["kind"].as_str().unwrap(), identity["value"].as_str().unwrap()))
+        .collect();
     assert_eq!(identities, [("user", "ann"), ("anonymous", "browser-1")]);
-    assert_eq!(given.all("/api/v1/accounts/brightforge-systems.com/leads?limit=1", "email").await, ["ann@brightforge-systems.com", "bob@brightforge-systems.com"]);
+    assert_eq!(
+        given.all("/api/v1/accounts/brightforge-systems.com/leads?limit=1", "email").await,
+        ["ann@brightforge-systems.com", "bob@brightforge-systems.com"]
+    );
 }
 
 #[tokio::test]
@@ -59,11 +76,19 @@ async fn a_lead_is_found_by_every_identity() {
 async fn leads_are_listed_with_and_without_accounts() {
     let given = with_leads().await;
     let page = given.get("/api/v1/leads?resolved=false").await.ok();
-    let found: Vec<_> = page["data"].as_array().unwrap().iter().map(|lead| (lead["email"].clone(), lead["score"].clone(), lead["account_id"].clone())).collect();
+    let found: Vec<_> = page["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|lead| (lead["email"].clone(), lead["score"].clone(), lead["account_id"].clone()))
+        .collect();
     assert_eq!(found, [(json!("cid@gmail.com"), json!(5), Value::Null), (Value::Null, json!(5), Value::Null)]);
     assert_eq!(page["data"][0]["resolution"]["method"], "unresolved");
     for limit in [1, 2, 50] {
-        assert_eq!(given.all(&format!("/api/v1/leads?resolved=true&limit={limit}"), "email").await, ["ann@brightforge-systems.com", "bob@brightforge-systems.com"]);
+        assert_eq!(
+            given.all(&format!("/api/v1/leads?resolved=true&limit={limit}"), "email").await,
+            ["ann@brightforge-systems.com", "bob@brightforge-systems.com"]
+        );
         assert_eq!(given.all(&format!("/api/v1/leads?resolved=false&limit={limit}"), "email").await.len(), 2);
     }
     assert_eq!(given.all("/api/v1/leads?resolved=false&search=person%20CID", "email").await, ["cid@gmail.com"]);
@@ -76,7 +101,10 @@ async fn a_manual_link_moves_every_identity_and_stands_against_events() {
     let given = with_leads().await;
     given.track("main", vec![identify("dan", "dan@quillmark-press.com")]).await;
     let linked = given.put("/api/v1/leads/anonymous:browser-1", json!({"account_id": "quillmark-press.com"})).await.ok();
-    assert_eq!((&linked["account_id"], &linked["resolution"]["method"], &linked["resolution"]["confidence"]), (&json!("quillmark-press.com"), &json!("manual"), &json!(100)));
+    assert_eq!(
+        (&linked["account_id"], &linked["resolution"]["method"], &linked["resolution"]["confidence"]),
+        (&json!("quillmark-press.com"), &json!("manual"), &json!(100))
+    );
     assert_eq!(linked["identities"].as_array().unwrap().len(), 2);
     assert_eq!(given.touched().await, ["a:brightforge-systems.com", "a:quillmark-press.com"]);
     // Events that name another account, or another address, change nothing.
@@ -87,7 +115,10 @@ async fn a_manual_link_moves_every_identity_and_stands_against_events() {
         ])
         .await;
     assert_eq!(given.get("/api/v1/leads/user:ann").await.ok()["account_id"], "quillmark-press.com");
-    assert_eq!(given.all("/api/v1/accounts/quillmark-press.com/leads", "email").await, ["ann@brightforge-systems.com", "dan@quillmark-press.com"]);
+    assert_eq!(
+        given.all("/api/v1/accounts/quillmark-press.com/leads", "email").await,
+        ["ann@brightforge-systems.com", "dan@quillmark-press.com"]
+    );
     assert_eq!(given.all("/api/v1/accounts/brightforge-systems.com/leads", "email").await, ["bob@brightforge-systems.com"]);
     // Ann's six events went along, Dan's one was there.
     let timeline = given.all("/api/v1/accounts/quillmark-press.com/timeline", "message_id").await;
@@ -110,7 +141,10 @@ async fn a_manual_link_is_undone_to_where_the_events_say() {
     let given = with_leads().await;
     given.put("/api/v1/leads/user:ann", json!({"account_id": "acct_new"})).await.ok();
     let undone = given.delete("/api/v1/leads/user:ann/account").await.ok();
-    assert_eq!((&undone["account_id"], &undone["resolution"]), (&json!("brightforge-systems.com"), &json!({"method": "email_domain", "confidence": 80})));
+    assert_eq!(
+        (&undone["account_id"], &undone["resolution"]),
+        (&json!("brightforge-systems.com"), &json!({"method": "email_domain", "confidence": 80}))
+    );
     assert_eq!(undone["identities"].as_array().unwrap().len(), 2);
     let homes = HomeStore::new(Arc::clone(&given.store));
     let mapping = homes.mapping(&main(), &Identity::anonymous("browser-1").id(), Consistency::Strong).await.unwrap().unwrap().record;
@@ -128,7 +162,12 @@ async fn a_lead_can_be_held_out_of_every_account() {
     assert_eq!((&held["account_id"], &held["resolution"]["method"]), (&Value::Null, &json!("manual")));
     assert_eq!(held["identities"].as_array().unwrap().len(), 2);
     given.run().await;
-    given.track("main", vec![identify("ann", "ann@brightforge-systems.com"), json!({"type": "page", "anonymousId": "browser-1", "messageId": "p9"})]).await;
+    given
+        .track(
+            "main",
+            vec![identify("ann", "ann@brightforge-systems.com"), json!({"type": "page", "anonymousId": "browser-1", "messageId": "p9"})],
+        )
+        .await;
     let emails = given.all("/api/v1/leads?resolved=false", "email").await;
     assert!(emails.contains(&"ann@brightforge-systems.com".to_owned()), "{emails:?}");
     assert_eq!(given.get("/api/v1/leads/anonymous:browser-1").await.ok()["identities"].as_array().unwrap().len(), 2);

@@ -1,7 +1,10 @@
 //! Triggers, destinations and the delivery log.
 
 use super::given::*;
-use domain::{Home, Timestamp, TriggerId, DestinationId, AccountId, transition::{Changed, Transition}};
+use domain::{
+    AccountId, DestinationId, Home, Timestamp, TriggerId,
+    transition::{Changed, Transition},
+};
 use pipeline::notify::{Attempt, Deliveries, Delivery, DeliveryId, DeliveryState};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -40,7 +43,8 @@ async fn a_secret_is_shown_once() {
 #[tokio::test]
 async fn destinations_that_make_no_sense_are_refused_without_repeating_secrets() {
     let given = given().await;
-    let answered = given.post("/api/v1/destinations", json!({"kind": "mail", "url": "https://user:hunter2@hooks.example.com/", "x": 1})).await;
+    let answered =
+        given.post("/api/v1/destinations", json!({"kind": "mail", "url": "https://user:hunter2@hooks.example.com/", "x": 1})).await;
     assert_eq!(answered.status, 422);
     assert_eq!(answered.places(), ["/x", "/kind", "/url"]);
     assert!(!answered.body.to_string().contains("hunter2"));
@@ -60,7 +64,16 @@ async fn destinations_that_make_no_sense_are_refused_without_repeating_secrets()
 #[tokio::test]
 async fn a_new_trigger_lists_who_already_qualifies() {
     let given = given().await;
-    given.track("main", vec![group("a", "acct_north", enterprise()), track("a", "Demo Requested", 5, "m"), group("b", "acct_south", json!({"employees": 1200}))]).await;
+    given
+        .track(
+            "main",
+            vec![
+                group("a", "acct_north", enterprise()),
+                track("a", "Demo Requested", 5, "m"),
+                group("b", "acct_south", json!({"employees": 1200})),
+            ],
+        )
+        .await;
     let id = destination(&given).await;
     let body = json!({"name": "New Targets", "when": {"kind": "level_entered", "level": "target"}, "destinations": [id]});
     let made = given.post("/api/v1/triggers", body.clone()).await;
@@ -80,7 +93,11 @@ async fn a_new_trigger_lists_who_already_qualifies() {
         (json!({"kind": "surge_started"}), json!([]), json!(0)),
         (json!({"kind": "level_entered", "level": "hot", "of": "lead"}), json!([]), json!(1)),
         (json!({"kind": "level_entered", "level": "warm", "of": "engagement"}), json!([{"on": "level", "equals": "target"}]), json!(1)),
-        (json!({"kind": "level_entered", "level": "target"}), json!([{"on": "field", "field": "industry", "equals": "technology"}]), json!(1)),
+        (
+            json!({"kind": "level_entered", "level": "target"}),
+            json!([{"on": "field", "field": "industry", "equals": "technology"}]),
+            json!(1),
+        ),
         (json!({"kind": "level_entered", "level": "target"}), json!([{"on": "field", "field": "industry", "equals": "Retail"}]), json!(0)),
         (json!({"kind": "level_left", "level": "target"}), json!([]), Value::Null),
     ] {
@@ -112,7 +129,9 @@ async fn triggers_are_replaced_and_deleted() {
 #[tokio::test]
 async fn triggers_that_name_what_is_not_there_are_refused() {
     let given = given().await;
-    let answered = given.post("/api/v1/triggers", json!({"name": "t", "when": {"kind": "level_entered", "level": "gold"}, "destinations": ["dst_none"]})).await;
+    let answered = given
+        .post("/api/v1/triggers", json!({"name": "t", "when": {"kind": "level_entered", "level": "gold"}, "destinations": ["dst_none"]}))
+        .await;
     assert_eq!((answered.status.as_u16(), answered.places()), (422, vec!["/when/level", "/destinations/0"]));
     let answered = given.post("/api/v1/triggers", json!({"name": "", "when": {"kind": "never"}, "destinations": [], "colour": 1})).await;
     assert_eq!(answered.status, 422);
@@ -131,8 +150,15 @@ async fn deliveries_are_listed_newest_first_and_filtered() {
         let (trigger, destination) = (TriggerId::new("trg_1").unwrap(), DestinationId::new("dst_1").unwrap());
         let at = Timestamp::parse(NOW).unwrap().plus_millis(n as i64 * 1_000);
         let state = if n % 2 == 0 { DeliveryState::Failed { reason: "503".into() } } else { DeliveryState::Delivered { at } };
-        let attempts = vec![Attempt { at, status: Some(503), error: Some("the answer was 503".into()), duration_ms: 12, response: "busy".into() }];
-        let transition = Transition { seq: n, at, change: Changed::AccountLevel { from: None, to: "target".into() }, cause: "account score 145".into(), silent: false };
+        let attempts =
+            vec![Attempt { at, status: Some(503), error: Some("the answer was 503".into()), duration_ms: 12, response: "busy".into() }];
+        let transition = Transition {
+            seq: n,
+            at,
+            change: Changed::AccountLevel { from: None, to: "target".into() },
+            cause: "account score 145".into(),
+            silent: false,
+        };
         let delivery = Delivery {
             id: DeliveryId::new(&main(), &trigger, &home, n, &destination),
             trigger,
@@ -153,7 +179,10 @@ async fn deliveries_are_listed_newest_first_and_filtered() {
     }
     let page = given.get("/api/v1/deliveries?limit=1").await.ok();
     let first = &page["data"][0];
-    assert_eq!((&first["state"], &first["delivered_at"], &first["account_id"]), (&json!("delivered"), &json!("2026-11-20T12:00:29.000Z"), &json!("acct_2")));
+    assert_eq!(
+        (&first["state"], &first["delivered_at"], &first["account_id"]),
+        (&json!("delivered"), &json!("2026-11-20T12:00:29.000Z"), &json!("acct_2"))
+    );
     assert_eq!((&first["transition"]["to"], &first["attempts"][0]["at"]), (&json!("Target"), &json!("2026-11-20T12:00:29.000Z")));
     assert_eq!(given.all("/api/v1/deliveries?limit=7", "id").await.len(), 30);
     assert_eq!(given.all("/api/v1/deliveries?state=failed&limit=4", "reason").await, vec!["503"; 15]);

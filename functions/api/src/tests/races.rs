@@ -55,7 +55,14 @@ impl Store for Meddled {
 
 impl Given {
     /// Sends one request to an API over other ports than the usual ones.
-    async fn over<S: Store + Clone, Q: Queue<AccountTouched>>(&self, store: S, touched: Q, method: &str, path: &str, body: Value) -> (StatusCode, Value) {
+    async fn over<S: Store + Clone, Q: Queue<AccountTouched>>(
+        &self,
+        store: S,
+        touched: Q,
+        method: &str,
+        path: &str,
+        body: Value,
+    ) -> (StatusCode, Value) {
         let routes = router(Api::new(store, FileKeySecrets::new(&[7; 32]), Arc::clone(&self.clock), touched));
         let request = Request::builder().method(method).uri(path).header(header::AUTHORIZATION, format!("Bearer {TOKEN}"));
         let response = answer(routes, request.body(Bytes::from(body.to_string())).unwrap()).await;
@@ -72,7 +79,8 @@ impl Given {
 async fn a_change_whose_hint_is_lost_stands_and_is_due() {
     let given = given().await;
     let at = Timestamp::parse(NOW).unwrap();
-    let (status, body) = given.over(Arc::clone(&given.store), Broken, "PUT", "/api/v1/accounts/a", json!({"fields": {"employees": 1000}})).await;
+    let (status, body) =
+        given.over(Arc::clone(&given.store), Broken, "PUT", "/api/v1/accounts/a", json!({"fields": {"employees": 1000}})).await;
     assert_eq!((status.as_u16(), &body["account_score"]), (201, &json!(50)));
     assert!(given.is_due("a", at).await);
     given.track("main", vec![identify("u", "ann@quillmark-press.com")]).await;
@@ -94,7 +102,8 @@ async fn a_field_that_an_event_states_meanwhile_is_kept() {
     merged.fresh += 1;
     let meddling = put_record(home_key(&main(), &home, OWN_FIELDS), own.version, &merged).unwrap();
     let store = Meddled { store: Arc::clone(&given.store), first: Arc::new(Mutex::new(Some(meddling))) };
-    let (status, body) = given.over(store, MemoryQueue::default(), "PATCH", "/api/v1/accounts/a", json!({"fields": {"country": "US"}})).await;
+    let (status, body) =
+        given.over(store, MemoryQueue::default(), "PATCH", "/api/v1/accounts/a", json!({"fields": {"country": "US"}})).await;
     assert_eq!((status.as_u16(), &body["fields"]["country"], &body["fields"]["industry"]), (200, &json!("US"), &json!("Finance")));
     let after = homes.own_fields(&main(), &account).await.unwrap();
     assert_eq!((after.version, after.record.fresh), (own.version + 2, own.record.fresh + 2));

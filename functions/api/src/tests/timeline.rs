@@ -6,13 +6,16 @@ use serde_json::{Value, json};
 async fn busy_account() -> Given {
     let given = given().await;
     given
-        .track("main", vec![
-            identify("ann", "ann@brightforge-systems.com"),
-            track("ann", "Demo Requested", 3 * 1440, "demo"),
-            track("ann", "Email Clicked", 90, "mail"),
-            identify("bob", "bob@brightforge-systems.com"),
-            track("bob", "Content Downloaded", 1440, "download"),
-        ])
+        .track(
+            "main",
+            vec![
+                identify("ann", "ann@brightforge-systems.com"),
+                track("ann", "Demo Requested", 3 * 1440, "demo"),
+                track("ann", "Email Clicked", 90, "mail"),
+                identify("bob", "bob@brightforge-systems.com"),
+                track("bob", "Content Downloaded", 1440, "download"),
+            ],
+        )
         .await;
     given.clock.advance(60_000);
     // A server sends something that happened long ago, and repeats what was sent before.
@@ -33,7 +36,10 @@ async fn events_of_all_leads_are_listed_newest_first_each_once() {
         assert_eq!(given.all(&format!("{PATH}?limit={limit}"), "message_id").await, all, "limit {limit}");
     }
     let mail = given.get(&format!("{PATH}?limit=3")).await.ok()["data"][2].clone();
-    assert_eq!((&mail["at"], &mail["type"], &mail["name"], &mail["channel"]), (&json!("2026-11-20T10:30:00.000Z"), &json!("track"), &json!("Email Clicked"), &json!("email")));
+    assert_eq!(
+        (&mail["at"], &mail["type"], &mail["name"], &mail["channel"]),
+        (&json!("2026-11-20T10:30:00.000Z"), &json!("track"), &json!("Email Clicked"), &json!("email"))
+    );
     assert_eq!((&mail["lead"], &mail["identity_kind"], &mail["identity"]), (&json!("Person ann"), &json!("user"), &json!("ann")));
     assert_eq!((&mail["properties"], &mail["traits"], &mail["clamped"]), (&json!({"id": "mail"}), &json!({}), &json!(false)));
 }

@@ -15,7 +15,10 @@
 //! * An identity that was active both before and after the moment at which a page begins might add to every page. As long as these are
 //!   few, all of them are opened; of many, only those that were active on the days of the page, by their daily counts.
 
-use domain::{BatchId, DAY_MS, Day, Event, IdentityId, Timestamp, WorkspaceId, facts::{Facts, LOOK_BACK_DAYS}};
+use domain::{
+    BatchId, DAY_MS, Day, Event, IdentityId, Timestamp, WorkspaceId,
+    facts::{Facts, LOOK_BACK_DAYS},
+};
 use futures::future::try_join_all;
 use pipeline::{
     Store, StoreError,
@@ -80,9 +83,7 @@ impl Window {
     }
 
     fn admits(&self, key: &EventKey) -> bool {
-        self.from.is_none_or(|from| key.at >= from)
-            && self.to.is_none_or(|to| key.at <= to)
-            && self.after.is_none_or(|after| *key < after)
+        self.from.is_none_or(|from| key.at >= from) && self.to.is_none_or(|to| key.at <= to) && self.after.is_none_or(|after| *key < after)
     }
 }
 
@@ -214,7 +215,11 @@ pub(super) struct Log<'p, S> {
 }
 
 /// One page of the merged events, and whether there are more.
-pub(super) async fn page<S: Store>(log: &Log<'_, S>, sources: Vec<Source>, window: &Window) -> Result<(Vec<(EventKey, Event)>, bool), StoreError> {
+pub(super) async fn page<S: Store>(
+    log: &Log<'_, S>,
+    sources: Vec<Source>,
+    window: &Window,
+) -> Result<(Vec<(EventKey, Event)>, bool), StoreError> {
     let end = window.end();
     let by_day = sources.iter().filter(|source| source.straddles(end)).count() > log.effort.straddling;
     let mut waiting: Vec<(Timestamp, Source)> = sources
