@@ -23,7 +23,7 @@ unit: ## Unit, property, contract, pipeline and race tests
 clients: ## Real Segment clients, kill -9 and bad input against the running binary
 	cargo build --bin harpoon
 	scripts/setup-tests.sh
-	.venv/bin/python -m pytest -v tests/clients
+	python3 tests/clients/run.py -v
 
 lists: ## Refresh the vendored lists of mail domains
 	python3 scripts/refresh-lists.py

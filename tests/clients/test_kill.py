@@ -128,7 +128,7 @@ def test_twenty_kills_lose_nothing_and_double_nothing(instances):
     reading = Reading.settled(product, calm=8)
     events = reading.events()
     lost = load.accepted - events.keys()
-    assert not lost, f"{len(lost)} of {len(load.accepted)} events were answered with 200 and are in no timeline, such as {[load.calls[one] for one in sorted(lost)[:5]]}"
+    assert not lost, f"{len(lost)} of {len(load.accepted)} events were answered with 200 and are in no timeline, such as {[load.calls[one] for one in sorted(lost)[:5]]}\n{product.log_tail()}"
     doubled = {message: count for message, count in events.items() if count != 1}
     assert not doubled, f"{len(doubled)} events are in the timelines more than once, such as {dict(list(doubled.items())[:5])}"
     assert events.keys() <= load.calls.keys()

@@ -255,7 +255,7 @@ pub struct Account {
 }
 
 impl Server {
-    /// Every account, at most so many.
+    /// Every account, page by page, until there are at least so many.
     ///
     /// # Errors
     /// As [`Server::read`].

@@ -42,7 +42,7 @@ pub struct Arguments {
     /// How many companies.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u16).range(1..=2_000))]
     pub companies: u16,
-    /// How many days, up to now. An account needs 29 of them to have a past that a surge stands out from.
+    /// How many days, up to now. Fewer than 25 leave no past that a surge could stand out from.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=365))]
     pub days: u16,
 }
@@ -54,35 +54,39 @@ pub struct Arguments {
 pub async fn run(place: &Place, arguments: &Arguments) -> anyhow::Result<()> {
     let server = Server::at(place)?;
     server.check().await?;
+    // Before anything is sent, so that a wrong token is not found out about halfway.
+    server.accounts(1).await?;
     let now = SystemClock.now();
     let request = Request { seed: arguments.seed, companies: arguments.companies.into(), days: arguments.days.into(), now };
     let story = Story::tell(request);
     say(format_args!(
-        "Sending {} {} days of {} invented companies: {} calls of {} people.",
+        "Sending {} {} of {}: {} of {}.",
         server.base_url(),
-        arguments.days,
-        arguments.companies,
-        count(story.calls.len()),
-        count(story.people)
+        count(arguments.days.into(), "day", "days"),
+        count(arguments.companies.into(), "invented company", "invented companies"),
+        count(story.calls.len(), "call", "calls"),
+        count(story.people, "person", "people")
     ))?;
 
     let began = Instant::now();
     let bar = progress(story.calls.len());
     // What happened within the last day comes after everything else is scored: what it changes is news, and notifies.
     let (past, fresh): (Vec<_>, Vec<_>) = story.calls.into_iter().partition(|call| now.millis_since(call.at) > DAY_MS);
-    let mut sent = Sent::default();
+    let (mut sent, mut scored) = (Sent::default(), true);
     for (calls, waiting) in [(past, "waiting until the past is scored"), (fresh, "waiting until the last day is scored")] {
         bar.set_message("sending");
         sent.add(send(&server, calls, &bar).await?);
         bar.set_message(waiting);
-        settled(&server).await?;
+        scored = settled(&server).await?;
     }
     bar.finish_and_clear();
     let notified = notified_since(&server, now).await?;
     let seconds = began.elapsed().as_secs_f64();
-    say(format_args!("Sent and scored in {seconds:.0} seconds."))?;
+    let done = if scored { "Sent and scored in" } else { "Sent; accounts are still changing after" };
+    say(format_args!("{done} {seconds:.0} seconds."))?;
     if let Some(reason) = &sent.reason {
-        bail!("{} calls were refused; the first because {}", count(sent.refused), plain(reason, 200));
+        let calls = count(sent.refused, "call", "calls");
+        bail!("the server refused {calls}; the first one because {}", plain(reason, 200));
     }
     say("The same seed on the same day makes the same messageIds: running this again today adds nothing.\n")?;
     say(to_look_at(&story.companies, &server.accounts(10_000).await?))?;
@@ -90,8 +94,8 @@ pub async fn run(place: &Place, arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn count(number: usize) -> String {
-    grouped(i128::try_from(number).unwrap_or_default())
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(i128::try_from(number).unwrap_or_default()), if number == 1 { one } else { many })
 }
 
 /// A bar on a terminal; nothing where there is none.
@@ -104,8 +108,8 @@ fn progress(calls: usize) -> ProgressBar {
     bar
 }
 
-/// Waits until the accounts stay as they are for a while, or patience ends.
-async fn settled(server: &Server) -> anyhow::Result<()> {
+/// Waits until the accounts stay as they are for a while, or patience ends; says which.
+async fn settled(server: &Server) -> anyhow::Result<bool> {
     let began = Instant::now();
     let (mut before, mut still) = (None, 0);
     while still < STILL && began.elapsed() < PATIENCE {
@@ -114,7 +118,7 @@ async fn settled(server: &Server) -> anyhow::Result<()> {
         before = Some(accounts);
         sleep(LOOK_EVERY).await;
     }
-    Ok(())
+    Ok(still >= STILL)
 }
 
 /// The companies that show something, with what became of them.
