@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, params};
 
 /// How often being held by a process that was killed is not counted against a message. Beyond that the message itself may be
 /// what kills the process.
-const FORGIVEN_INTERRUPTIONS: u32 = 10;
+const FORGIVEN_INTERRUPTIONS: u32 = 100;
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS message (
