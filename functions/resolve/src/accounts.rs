@@ -101,9 +101,9 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         if named.by == NamedBy::AccountEvent
             && let Some(domain) =
                 WebDomain::from_url(named.id.as_str()).filter(|domain| domain.as_str() == named.id.as_str() && domain.is_corporate())
-            {
-                return self.owner_of(workspace, &domain, now).await;
-            }
+        {
+            return self.owner_of(workspace, &domain, now).await;
+        }
         self.ensure_named(workspace, &named.id, now).await?;
         Ok(named.id.clone())
     }

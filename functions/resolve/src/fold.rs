@@ -250,9 +250,10 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             return Ok((Home::Account(account), resolved(Method::AccountId)));
         }
         if let Some(link) = &mapping.link
-            && let Some(user) = self.homes.mapping(workspace, &link.user, Consistency::Strong).await? {
-                return Ok((user.record.home, resolved(Method::Link)));
-            }
+            && let Some(user) = self.homes.mapping(workspace, &link.user, Consistency::Strong).await?
+        {
+            return Ok((user.record.home, resolved(Method::Link)));
+        }
         for claim in claims(facts, model) {
             if let Some((account, method)) = self.claimed(workspace, &claim, now).await? {
                 let home = Home::Account(account);

@@ -216,9 +216,10 @@ impl Facts {
             }
         }
         if let Some((kind, id)) = external_account(view)
-            && self.external.as_ref().is_none_or(|(known, _, _)| *known < order) {
-                self.external = Some((order, kind, id));
-            }
+            && self.external.as_ref().is_none_or(|(known, _, _)| *known < order)
+        {
+            self.external = Some((order, kind, id));
+        }
         self.absorb_traits(event, view, order);
         // Fields of an account that the event names go to that account, not with the lead.
         if event.account.is_none() {

@@ -47,9 +47,11 @@ impl<S: Store, C: Clock> Models<S, C> {
         {
             let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((at, model)) = cache.get(workspace)
-                && (0..CACHE_MS).contains(&now.millis_since(*at)) && model.version() >= version {
-                    return Ok(Arc::clone(model));
-                }
+                && (0..CACHE_MS).contains(&now.millis_since(*at))
+                && model.version() >= version
+            {
+                return Ok(Arc::clone(model));
+            }
         }
         let key = model_key(workspace);
         let refused = |source: String| StoreError::Refused { source: source.into() };
