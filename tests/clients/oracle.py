@@ -1,7 +1,7 @@
 """What Harpoon has to answer, computed a second time from the requests that clients sent.
 
-Written from the words of the documentation (docs/scoring.md, docs/api.md and the rulesets' names and numbers), not from the program: another
-language, decimal arithmetic, no folds, no states, nothing incremental. It reads all events at once and is slow and plain on purpose.
+Written from what the documentation says and from the numbers in the rulesets, not from the program: another language, decimal arithmetic, no
+folds, no states, nothing incremental. It reads all events at once and is slow and plain on purpose.
 """
 
 import base64

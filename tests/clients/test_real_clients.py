@@ -13,7 +13,7 @@ import oracle
 import pytest
 import story
 from hooks import subscribe_to_targets, verified
-from product import WRITE_KEY, Product, write_key_header
+from product import WRITE_KEY, Product, quoted, write_key_header
 from reading import Reading, expect
 from receiver import Receiver
 from recorder import Recorder, Request
@@ -123,6 +123,59 @@ def test_a_signed_webhook_arrives_once_for_each_account_that_became_a_target(dri
     assert [one.id for one in refused] == [one.id for one in delivered if one.id == refused[0].id], "what was refused comes again under its id"
     logged = drive.product.listed("/deliveries")
     assert len([one for one in logged if one["state"] == "delivered"]) == len(targets)
+
+
+def test_explanations_sum_to_the_scores_and_agree_with_the_oracle_to_the_thousandth(drive):
+    expect(drive.product, drive.requests)
+    world = oracle.World(oracle.events_of(drive.requests), oracle.today())
+    for name, account in world.accounts.items():
+        explained = drive.product.api("GET", f"/accounts/{quoted(name)}/explain")
+        fit, engagement = explained["account"], explained["engagement"]
+        assert fit["score"] == account.fit == sum(line["points"] for line in fit["rules"] + fit["caps"]), name
+        assert fit["known"] == f"{len(account.fields.keys() & {'employees', 'revenue', 'country', 'industry'})} of 4 fields known"
+        assert engagement["score"] == account.engagement == sum(lead["counts"] for lead in engagement["leads"]), name
+        for lead in engagement["leads"]:
+            assert lead["score"] == summed(lead["rules"], lead.get("cap")), lead
+            for rule in lead["rules"]:
+                assert rule["points"] == summed(rule["days"], rule.get("cap")), rule
+        decayed = [min(oracle.LEAD_CAP, sum(day["decayed_milli"] for rule in lead["rules"] for day in rule["days"])) for lead in engagement["leads"]]
+        expected = [lead.milli for lead in account.leads] + [oracle.engagement_milli(account.own_events, world.today)]
+        assert sorted(filter(None, decayed)) == sorted(filter(None, expected)), name
+
+
+def summed(lines, cap):
+    return sum(line["points"] for line in lines) + (cap["points"] if cap else 0)
+
+
+def test_lists_show_the_same_in_small_pages_and_under_filters(drive):
+    expect(drive.product, drive.requests)
+    world = oracle.World(oracle.events_of(drive.requests), oracle.today())
+
+    def listed(**query):
+        return [item["account_id"] for item in drive.product.listed("/accounts", **query)]
+
+    for sort in ("priority", "activity", "account_score", "engagement", "name"):
+        whole = listed(sort=sort)
+        assert len(whole) == 40 and listed(sort=sort, limit=7) == whole
+    scores = [item["engagement_score"] for item in drive.product.listed("/accounts", sort="engagement", order="asc", limit=3)]
+    assert scores == sorted(scores) == sorted(account.engagement for account in world.accounts.values())
+    for level in ("target", "qualified", "standard", "low_priority"):
+        assert sorted(listed(level=level, limit=5)) == sorted(name for name, account in world.accounts.items() if account.level == level)
+    assert sorted(listed(surging="true")) == sorted(name for name, account in world.accounts.items() if account.surge)
+    assert listed(search="Kestrel") == listed(search="kestrel-anvils.com") == ["acct-kestrel-anvils"]
+    everybody = drive.product.listed("/leads", resolved="true", limit=9)
+    assert len(everybody) == len({lead["lead_id"] for lead in everybody}) == sum(len(account.leads) for account in world.accounts.values())
+    assert len(drive.product.listed("/leads", resolved="false", limit=4)) == len(world.unresolved)
+    by_domain = drive.product.api("GET", "/accounts/kestrel-anvils.com")
+    assert by_domain["account_id"] == "acct-kestrel-anvils"
+
+
+def test_a_restart_changes_nothing(drive):
+    before = expect(drive.product, drive.requests)
+    drive.product.stop()
+    drive.product.start()
+    assert Reading.of(drive.product) == before
+    assert expect(drive.product, drive.requests, within=10) == before
 
 
 def test_the_same_requests_again_change_nothing(drive):

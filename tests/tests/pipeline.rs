@@ -221,3 +221,79 @@ async fn account_events_count_without_a_person() {
     let score = world.score_of("quarrystone-mills.com").await.unwrap();
     assert_eq!((score.engagement, score.total_leads), (30, 1));
 }
+
+#[tokio::test]
+async fn a_resolution_says_how_sure_it_is_and_what_else_it_could_have_been() {
+    use domain::resolution::Method;
+    let world = World::new();
+    world.take(vec![identify("m1", "u1", "ada@quarrystone-mills.com", start()).build()]).await.unwrap();
+    world
+        .take(vec![
+            group("m2", "u9", "acct_fern", json!({}), start()).build(),
+            identify("m3", "u9", "bo@fernhollow-labs.com", start()).build(),
+        ])
+        .await
+        .unwrap();
+    // Ada's browser says that she works with the other account: the named account wins, her address is the candidate.
+    world.take(vec![track("m4", "u1", "signed up", start()).account("acct_fern", NamedBy::AccountId).build()]).await.unwrap();
+    let mapping =
+        world.homes().mapping(&world.workspace, &Identity::user("u1").id(), pipeline::Consistency::Strong).await.unwrap().unwrap();
+    let resolution = mapping.record.resolution;
+    assert_eq!((resolution.method, resolution.confidence), (Method::AccountId, 100));
+    let candidates: Vec<(Method, &str)> =
+        resolution.candidates.iter().map(|candidate| (candidate.method, candidate.account.as_str())).collect();
+    assert_eq!(candidates, [(Method::EmailDomain, "quarrystone-mills.com")]);
+}
+
+#[tokio::test]
+async fn an_identity_is_counted_anew_when_the_rules_count_something_else() {
+    use domain::{engagement::EngagementRule, model::default_document};
+    use pipeline::models::Models;
+    let world = World::new();
+    world
+        .take(vec![identify("m0", "u1", "ada@quarrystone-mills.com", start()).build(), track("m1", "u1", "invoice paid", start()).build()])
+        .await
+        .unwrap();
+    assert_eq!(world.score_of("quarrystone-mills.com").await.unwrap().engagement, 0);
+    let mut document = default_document().unwrap();
+    document.version = 2;
+    let rule: EngagementRule =
+        serde_json::from_value(json!({ "id": "paid", "name": "Paid", "points": 7, "events": ["Invoice Paid"] })).unwrap();
+    document.engagement.rules.push(rule);
+    let models = Models::new(std::sync::Arc::clone(&world.store), std::sync::Arc::clone(&world.clock));
+    models.publish(&world.workspace, &document).await.unwrap();
+    world.clock.advance(60_000);
+    world.take(vec![page("m2", "u1", "s1", world.now()).build()]).await.unwrap();
+    assert_eq!(world.score_of("quarrystone-mills.com").await.unwrap().engagement, 12);
+}
+
+#[tokio::test]
+async fn what_an_anonymous_visitor_said_about_the_account_holds_once_the_visitor_is_known() {
+    let browser = Identity::anonymous("browser-1");
+    let asks = || {
+        let event = track("m1", "nobody", "Demo Requested", start()).account("acct_9", NamedBy::AccountId).build();
+        domain::Event { user_id: None, anonymous_id: Some("browser-1".into()), ..event }
+    };
+    let says = || identify("m2", "u1", "ada@quarrystone-mills.com", start().plus_millis(1)).anonymous("browser-1").build();
+    for order in [vec![asks(), says()], vec![says(), asks()]] {
+        let world = World::new();
+        for event in order {
+            world.take(vec![event]).await.unwrap();
+        }
+        let account = home("acct_9").unwrap();
+        assert_eq!(world.home_of(&Identity::user("u1")).await.unwrap(), account);
+        assert_eq!(world.home_of(&browser).await.unwrap(), account);
+        let score = world.score_of("acct_9").await.unwrap();
+        assert_eq!((score.total_leads, score.engagement, score.domain.as_deref()), (1, 50, Some("quarrystone-mills.com")));
+    }
+}
+
+#[tokio::test]
+async fn an_address_given_before_the_log_in_finds_the_company() {
+    let world = World::new();
+    let form = identify("m1", "nobody", "ada@quarrystone-mills.com", start()).build();
+    world.take(vec![domain::Event { user_id: None, anonymous_id: Some("browser-1".into()), ..form }]).await.unwrap();
+    world.take(vec![track("m2", "u1", "signed up", start().plus_millis(1)).anonymous("browser-1").build()]).await.unwrap();
+    assert_eq!(world.home_of(&Identity::user("u1")).await.unwrap(), home("quarrystone-mills.com").unwrap());
+    assert_eq!(world.score_of("quarrystone-mills.com").await.unwrap().total_leads, 1);
+}

@@ -67,7 +67,7 @@ pub(crate) struct AccountDetail {
     pub engagement_level_since: Option<String>,
     /// Where the value of each field comes from.
     pub field_sources: BTreeMap<String, FieldSources>,
-    /// Surge, with what it was decided by.
+    /// Surge, with what it was decided by, and whether so many accounts surge that one surge says little (`workspace_spike`).
     #[schema(value_type = Object)]
     pub surge: Value,
     /// Why the scores are what they are, in short; `/explain` says everything.
@@ -183,6 +183,11 @@ impl<P: Ports> Api<P> {
         let evaluation = Evaluation::new(&whole.model, whole.gathered.inputs(), self.now().day());
         let explanation = Explanation::new(&whole.model, &evaluation, whole.held(), REASONS);
         let standing = whole.standing.as_ref();
+        let mut surge = json(&explanation.surge);
+        if let Some(surge) = surge.as_object_mut() {
+            let spike = self.board.accounts(workspace).await?.spike(self.now());
+            surge.insert("workspace_spike".to_owned(), json(&spike));
+        }
         let members = whole.gathered.members.iter().filter_map(|member| member.account.as_ref());
         Ok(AccountDetail {
             item: item(&whole, record, &evaluation),
@@ -199,7 +204,7 @@ impl<P: Ports> Api<P> {
             account_level_since: moment(standing.and_then(|standing| standing.level_since)),
             engagement_level_since: moment(standing.and_then(|standing| standing.engagement_level_since)),
             field_sources: sources(&evaluation.fields),
-            surge: json(&explanation.surge),
+            surge,
             explanation: summary(&explanation),
             history,
         })

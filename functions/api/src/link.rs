@@ -185,7 +185,8 @@ impl<P: Ports> Api<P> {
         {
             return Ok((user.record.home, Method::Link));
         }
-        for claim in claims(facts, model) {
+        let said = mapping.said(facts);
+        for claim in claims(&said, model) {
             let found = match claim {
                 Claim::Account(method, account) => {
                     self.ensure(workspace, &account, AccountOrigin::Id, Vec::new()).await?;
@@ -201,7 +202,7 @@ impl<P: Ports> Api<P> {
                 return Ok((Home::Account(root), method));
             }
         }
-        Ok((unresolved_home(id, facts), Method::Unresolved))
+        Ok((unresolved_home(id, &said), Method::Unresolved))
     }
 
     /// The account of a company's domain, made when there is none.

@@ -2,10 +2,10 @@
 
 use crate::{Resolver, Touched, Work};
 use domain::{
-    Home, IdentityKind, Timestamp,
+    AccountId, Home, IdentityKind, Timestamp,
     facts::Facts,
     model::Model,
-    resolution::{Method, Resolution, claims, unresolved_home},
+    resolution::{Candidate, Claim, Method, Resolution, claims, unresolved_home},
     state::{Fold, IdentityState, Spilled},
 };
 use pipeline::{
@@ -161,6 +161,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             manual: None,
             link: None,
             named: std::collections::BTreeMap::new(),
+            inherited: None,
             follow: Vec::new(),
         };
         (mapping.home, mapping.resolution) = self.place(work, &mapping, &state, model).await?;
@@ -244,7 +245,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             return Ok((home, resolved(Method::Manual)));
         }
         if mapping.identity.kind == IdentityKind::Account {
-            let id = domain::AccountId::new(&mapping.identity.value).map_err(|e| StageError::Reject { reason: e.to_string() })?;
+            let id = AccountId::new(&mapping.identity.value).map_err(|e| StageError::Reject { reason: e.to_string() })?;
             let named = domain::NamedAccount { id, by: domain::NamedBy::AccountEvent };
             let account = self.named_account(workspace, &named, now).await?;
             return Ok((Home::Account(account), resolved(Method::AccountId)));
@@ -254,16 +255,43 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         {
             return Ok((user.record.home, resolved(Method::Link)));
         }
-        for claim in claims(facts, model) {
-            if let Some((account, method)) = self.claimed(workspace, &claim, now).await? {
-                let home = Home::Account(account);
-                if home != mapping.home && self.same_root(workspace, &home, &mapping.home).await? {
-                    return Ok((mapping.home.clone(), resolved(method)));
+        let said = mapping.said(facts);
+        let claims = claims(&said, model);
+        for (place, claim) in claims.iter().enumerate() {
+            let Some((account, method)) = self.claimed(workspace, claim, now).await? else { continue };
+            let others = claims.get(place.saturating_add(1)..).unwrap_or_default();
+            let resolution = Resolution { candidates: self.candidates(workspace, others, &account).await?, ..resolved(method) };
+            let home = Home::Account(account);
+            let stays = home != mapping.home && self.same_root(workspace, &home, &mapping.home).await?;
+            return Ok((if stays { mapping.home.clone() } else { home }, resolution));
+        }
+        Ok((unresolved_home(id, &said), resolved(Method::Unresolved)))
+    }
+
+    /// The accounts that weaker claims name, other than the one that was chosen. Nothing is made for them.
+    async fn candidates(
+        &self,
+        workspace: &domain::WorkspaceId,
+        claims: &[Claim],
+        chosen: &AccountId,
+    ) -> Result<Vec<Candidate>, StageError> {
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for claim in claims {
+            let found = match claim {
+                Claim::Account(method, account) => Some((*method, account.clone())),
+                Claim::External(kind, id) => {
+                    self.homes.external(workspace, kind, id).await?.map(|found| (Method::ExternalId, found.record))
                 }
-                return Ok((home, resolved(method)));
+                Claim::Domain(method, domain) => {
+                    let owner = self.homes.domain_claim(workspace, domain.as_str(), Consistency::Eventual).await?;
+                    owner.map(|owner| (*method, owner.record.account))
+                }
+            };
+            if let Some((method, account)) = found.filter(|(_, account)| account != chosen) {
+                candidates.push(Candidate { method, account });
             }
         }
-        Ok((unresolved_home(id, facts), resolved(Method::Unresolved)))
+        Ok(candidates)
     }
 
     /// Whether two homes are the same account after absorptions.

@@ -4,7 +4,9 @@ use crate::{
     Resolver, Touched, Work,
     fold::{Folded, resolved},
 };
-use domain::{Home, Identity, IdentityId, IdentityKind, Order, WorkspaceId, model::Model, resolution::Method, state::IdentityState};
+use domain::{
+    Home, Identity, IdentityId, IdentityKind, Order, WorkspaceId, facts::Facts, model::Model, resolution::Method, state::IdentityState,
+};
 use pipeline::{
     AccountTouched, Clock, Condition, Consistency, Queue, StageError, Store, StoreError,
     homes::{put_record, put_state},
@@ -28,9 +30,20 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         if folded.news && mapping.manual.is_none() {
             self.adopt(&work.workspace, &mapping.home, &folded.state.facts, model, touched).await?;
         }
-        if work.identity.kind != IdentityKind::User {
-            return Ok(());
+        match work.identity.kind {
+            IdentityKind::User => self.follow_user(work, model, &folded, touched).await,
+            IdentityKind::Anonymous if folded.news => {
+                let Some(link) = &mapping.link else { return Ok(()) };
+                self.retrying(|| self.try_tell_user(&work.workspace, link.user, &folded.state.facts)).await?;
+                self.place_again(&work.workspace, link.user, model, touched).await
+            }
+            IdentityKind::Anonymous | IdentityKind::Account => Ok(()),
         }
+    }
+
+    /// Links the anonymous ids that a user's events name, and lets those follow that still have to.
+    async fn follow_user(&self, work: &Work, model: &Arc<Model>, folded: &Folded, touched: &mut Touched) -> Result<(), StageError> {
+        let mapping = &folded.mapping.record;
         let news = named_together(work, mapping);
         if news.is_empty() && mapping.follow.is_empty() {
             return Ok(());
@@ -38,16 +51,35 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         let user = work.identity.id();
         for (id, (anonymous, order)) in &news {
             let link = Link { user, order: *order };
-            self.retrying(|| self.try_link(&work.workspace, anonymous, *id, &link, model)).await?.into_iter().for_each(|home| {
-                touched.insert(home);
-            });
+            touched.extend(self.retrying(|| self.try_link(&work.workspace, anonymous, *id, &link, model)).await?);
         }
-        for id in &mapping.follow {
-            self.retrying(|| self.try_follow(&work.workspace, *id, user)).await?.into_iter().for_each(|home| {
-                touched.insert(home);
-            });
+        self.place_again(&work.workspace, user, model, touched).await
+    }
+
+    /// Places a user again, takes along its anonymous ids, and lets the account adopt the company's domain.
+    async fn place_again(
+        &self,
+        workspace: &WorkspaceId,
+        user: IdentityId,
+        model: &Arc<Model>,
+        touched: &mut Touched,
+    ) -> Result<(), StageError> {
+        touched.extend(self.retrying(|| self.try_place_again(workspace, user, model)).await?);
+        let Some(mapping) = self.homes.mapping(workspace, &user, Consistency::Strong).await? else {
+            return Ok(());
+        };
+        for id in &mapping.record.follow {
+            touched.extend(self.retrying(|| self.try_follow(workspace, *id, user)).await?);
         }
-        if mapping.follow.is_empty() { Ok(()) } else { self.note_followed(work, &mapping.follow).await }
+        if !mapping.record.follow.is_empty() {
+            self.note_followed(workspace, user, &mapping.record.follow).await?;
+        }
+        if mapping.record.manual.is_none() {
+            if let Some(stored) = self.homes.state(workspace, &mapping.record.home, &user).await? {
+                self.adopt(workspace, &mapping.record.home, &stored.state.facts, model, touched).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn retrying<F, T>(&self, mut step: impl FnMut() -> F) -> Result<T, StageError>
@@ -84,8 +116,9 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         if !full {
             user.record.named.insert(id, link.order);
         }
-        let note = put_record(identity_key(workspace, &link.user), user.version, &user.record)?;
+        let (user_key, user_version) = (identity_key(workspace, &link.user), user.version);
         let Some(known) = self.homes.mapping(workspace, &id, Consistency::Strong).await? else {
+            let note = put_record(user_key, user_version, &user.record)?;
             if full {
                 return Ok(Vec::new());
             }
@@ -98,6 +131,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
                 manual: None,
                 link: Some(link.clone()),
                 named: BTreeMap::new(),
+                inherited: None,
                 follow: Vec::new(),
             };
             let writes = vec![
@@ -110,7 +144,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         };
         if known.record.link.as_ref().is_some_and(|earlier| (earlier.order, earlier.user) <= (link.order, link.user)) {
             if !full {
-                self.homes.store().write(note).await?;
+                self.homes.store().write(put_record(user_key, user_version, &user.record)?).await?;
             }
             return Ok(Vec::new());
         }
@@ -126,8 +160,41 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             mapping.home = home.clone();
             mapping.resolution = resolved(Method::Link);
         }
+        inherit(&mut user.record, &stored.state.facts);
         let mut writes = self.move_writes(workspace, &left, &stored, &state, known.version, &mapping)?;
-        writes.push(note);
+        writes.push(put_record(user_key, user_version, &user.record)?);
+        self.homes.store().transact(writes).await?;
+        Ok(vec![left, mapping.home])
+    }
+
+    /// An anonymous id said something new about where its user belongs: the user is told, and placed again.
+    async fn try_tell_user(&self, workspace: &WorkspaceId, user: IdentityId, facts: &Facts) -> Result<(), StageError> {
+        let Some(mut known) = self.homes.mapping(workspace, &user, Consistency::Strong).await? else {
+            return Ok(());
+        };
+        if inherit(&mut known.record, facts) {
+            self.homes.store().write(put_record(identity_key(workspace, &user), known.version, &known.record)?).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts a user where everything that is known of the person says, and the user's anonymous ids after it. Answers the homes that changed.
+    async fn try_place_again(&self, workspace: &WorkspaceId, user: IdentityId, model: &Arc<Model>) -> Result<Vec<Home>, StageError> {
+        let Some(known) = self.homes.mapping(workspace, &user, Consistency::Strong).await? else {
+            return Ok(Vec::new());
+        };
+        let left = known.record.home.clone();
+        let Some(stored) = self.homes.state(workspace, &left, &user).await? else {
+            return Err(StoreError::Conflict { key: Box::new(identity_key(workspace, &user)) }.into());
+        };
+        let (home, resolution) = self.place_identity(workspace, &known.record, &stored.state.facts, model, self.now()).await?;
+        if home == left {
+            return Ok(vec![left]);
+        }
+        let mut mapping = known.record;
+        (mapping.home, mapping.resolution) = (home, resolution);
+        mapping.follow = mapping.named.keys().copied().collect();
+        let writes = self.move_writes(workspace, &left, &stored, &stored.state, known.version, &mapping)?;
         self.homes.store().transact(writes).await?;
         Ok(vec![left, mapping.home])
     }
@@ -157,18 +224,29 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
     }
 
     /// Notes in the user's mapping who has followed, so that it is not looked at again.
-    async fn note_followed(&self, work: &Work, followed: &[IdentityId]) -> Result<(), StageError> {
-        let id = work.identity.id();
+    async fn note_followed(&self, workspace: &WorkspaceId, id: IdentityId, followed: &[IdentityId]) -> Result<(), StageError> {
         self.retrying(|| async {
-            let Some(mut user) = self.homes.mapping(&work.workspace, &id, Consistency::Strong).await? else {
+            let Some(mut user) = self.homes.mapping(workspace, &id, Consistency::Strong).await? else {
                 return Err(StageError::retry("the user's mapping is gone"));
             };
             user.record.follow.retain(|waiting| !followed.contains(waiting));
-            let write = put_record(identity_key(&work.workspace, &id), user.version, &user.record)?;
+            let write = put_record(identity_key(workspace, &id), user.version, &user.record)?;
             Ok(self.homes.store().write(write).await?)
         })
         .await
     }
+}
+
+/// Takes what an anonymous id says about where its user belongs into the user's mapping. Tells whether that is news.
+fn inherit(user: &mut IdentityMapping, facts: &Facts) -> bool {
+    let evidence = facts.evidence();
+    if evidence == Facts::default() {
+        return false;
+    }
+    let mut inherited = user.inherited.take().unwrap_or_default();
+    let news = inherited.merge_evidence(&evidence);
+    user.inherited = Some(inherited);
+    news
 }
 
 /// The anonymous ids that the parcels name together with the user, with their earliest event, unless an event as early is noted.

@@ -302,6 +302,31 @@ impl Facts {
         }
     }
 
+    /// Only what says where somebody belongs: for the user that an anonymous id turns out to be.
+    #[must_use]
+    pub fn evidence(&self) -> Self {
+        Self { named: self.named.clone(), external: self.external.clone(), traits: self.traits.clone(), ..Self::default() }
+    }
+
+    /// Takes in what somebody else says about where they belong; the latest statement of each kind wins. Tells whether anything changed.
+    pub fn merge_evidence(&mut self, other: &Self) -> bool {
+        let before = self.evidence();
+        let named = |facts: &Self| facts.named.as_ref().map(|(order, _)| *order);
+        if named(other) > named(self) {
+            self.named.clone_from(&other.named);
+        }
+        let external = |facts: &Self| facts.external.as_ref().map(|(order, _, _)| *order);
+        if external(other) > external(self) {
+            self.external.clone_from(&other.external);
+        }
+        for (which, stated) in &other.traits {
+            if self.traits.get(which).is_none_or(|(known, _)| *known < stated.0) {
+                self.traits.insert(*which, stated.clone());
+            }
+        }
+        self.evidence() != before
+    }
+
     /// The latest value of a trait.
     pub fn stated(&self, which: Trait) -> Option<&str> {
         self.traits.get(&which)?.1.as_deref()

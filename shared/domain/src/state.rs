@@ -148,8 +148,10 @@ impl IdentityState {
         if self.window.batches.contains(&batch) {
             return Fold::Known;
         }
+        // Rules that count something else were published since: what was counted before lacks it.
+        let other_parts = self.facts.parts != matcher.digest();
         let too_old = now.millis_since(batch.at()) >= SPILL_LIFE_MS;
-        if too_old || self.window.evicted.is_some_and(|evicted| batch <= evicted) {
+        if too_old || other_parts || self.window.evicted.is_some_and(|evicted| batch <= evicted) {
             return Fold::Doubt;
         }
         let mut own = BTreeSet::new();

@@ -13,6 +13,7 @@ use crate::{
 };
 use domain::{BatchId, Home, Timestamp, WorkspaceId};
 use futures::future::try_join_all;
+use serde::Serialize;
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -131,7 +132,31 @@ impl Words {
 #[derive(Debug, Clone, Default)]
 pub struct Rows(Vec<Arc<Row>>);
 
+/// From this many surging accounts on …
+const SPIKE_ACCOUNTS: usize = 10;
+/// … and this share of the accounts that were active in the last seven days, in percent, it is the workspace that is busy.
+const SPIKE_PERCENT: usize = 25;
+
+/// Whether so many accounts surge at once that a single surge says little: the days after a webinar or a launch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Spike {
+    /// Whether it is so.
+    pub flagged: bool,
+    /// Accounts that surge.
+    pub surging: usize,
+    /// Accounts with an event in the last seven days.
+    pub active: usize,
+}
+
 impl Rows {
+    /// Whether the whole workspace is busier than usual.
+    pub fn spike(&self, now: Timestamp) -> Spike {
+        let week_ago = now.plus_millis(-7 * domain::DAY_MS);
+        let active = self.0.iter().filter(|row| row.last_activity_at.is_some_and(|at| at > week_ago)).count();
+        let surging = self.0.iter().filter(|row| row.surge).count();
+        Spike { flagged: surging >= SPIKE_ACCOUNTS && surging * 100 >= active * SPIKE_PERCENT, surging, active }
+    }
+
     /// Every row.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Row>> {
         self.0.iter()

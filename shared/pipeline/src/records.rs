@@ -5,8 +5,8 @@
 
 use crate::store::{Body, Item, Key, StoreError, Table};
 use domain::{
-    AccountId, BatchId, Day, Home, Identity, IdentityId, Order, Timestamp, WorkspaceId, field::FieldFacts, hash64, resolution::Resolution,
-    transition::Transition,
+    AccountId, BatchId, Day, Home, Identity, IdentityId, Order, Timestamp, WorkspaceId, facts::Facts, field::FieldFacts, hash64,
+    resolution::Resolution, transition::Transition,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
@@ -194,9 +194,23 @@ pub struct IdentityMapping {
     /// For a user id: the anonymous ids that events named together with it, with the earliest such event.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub named: BTreeMap<IdentityId, Order>,
+    /// For a user id: what its anonymous ids said about where it belongs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inherited: Option<Box<Facts>>,
     /// Anonymous ids that still have to follow this user's move.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub follow: Vec<IdentityId>,
+}
+
+impl IdentityMapping {
+    /// Everything that is said about where the identity belongs: by itself, and by a user's anonymous ids as if the user had said it.
+    pub fn said(&self, facts: &Facts) -> Facts {
+        let mut said = facts.evidence();
+        if let Some(inherited) = &self.inherited {
+            said.merge_evidence(inherited);
+        }
+        said
+    }
 }
 
 /// That an anonymous id belongs to a user id: the earliest event that names both.

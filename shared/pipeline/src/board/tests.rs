@@ -140,3 +140,27 @@ async fn a_selection_is_the_sorted_beginning_of_what_passes() {
     assert_eq!((page.len(), more), (11, false));
     assert_eq!(rows.select(0, |row| Some(row.account_score), highest).0.len(), 0);
 }
+
+#[tokio::test]
+async fn a_busy_day_of_the_whole_workspace_is_flagged() {
+    let given = given();
+    let now = given.clock.now();
+    // Forty accounts were active this week, a hundred long ago.
+    for n in 0..140 {
+        let mut row = standing(0);
+        row.last_activity_at = Some(if n < 40 { now.plus_millis(-1) } else { now.plus_millis(-30 * domain::DAY_MS) });
+        row.surge = n < 9;
+        given.put(&main(), &account(&format!("acct-{n:03}")), 0, &row).await;
+    }
+    let rows = given.board.accounts(&main()).await.unwrap();
+    // Nine are too few, whatever their share.
+    assert_eq!(rows.spike(now), Spike { flagged: false, surging: 9, active: 40 });
+    let mut tenth = standing(0);
+    (tenth.last_activity_at, tenth.surge) = (Some(now), true);
+    given.put(&main(), &account("acct-009"), 1, &tenth).await;
+    given.journal(&[account("acct-009")]).await;
+    given.clock.advance(1_000);
+    let rows = given.board.accounts(&main()).await.unwrap();
+    // Ten of forty are a quarter.
+    assert_eq!(rows.spike(now), Spike { flagged: true, surging: 10, active: 40 });
+}
