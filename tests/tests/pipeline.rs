@@ -297,3 +297,23 @@ async fn an_address_given_before_the_log_in_finds_the_company() {
     assert_eq!(world.home_of(&Identity::user("u1")).await.unwrap(), home("quarrystone-mills.com").unwrap());
     assert_eq!(world.score_of("quarrystone-mills.com").await.unwrap().total_leads, 1);
 }
+
+#[tokio::test]
+async fn who_loses_a_browser_to_an_earlier_user_loses_what_it_said_too() {
+    let invited = track("m1", "nobody", "signed up", start()).account("acct_9", NamedBy::AccountId).build();
+    let invited = domain::Event { user_id: None, anonymous_id: Some("browser-1".into()), ..invited };
+    let later = identify("m2", "u2", "gus.free@gmail.com", start().plus_millis(2)).anonymous("browser-1").build();
+    let earlier = identify("m3", "u1", "hal.free@gmail.com", start().plus_millis(1)).anonymous("browser-1").build();
+    for order in [[0, 1, 2], [1, 0, 2], [2, 1, 0], [1, 2, 0], [2, 0, 1], [0, 2, 1]] {
+        let world = World::new();
+        let events = [invited.clone(), later.clone(), earlier.clone()];
+        for place in order {
+            world.take(vec![events[place].clone()]).await.unwrap();
+        }
+        let account = home("acct_9").unwrap();
+        assert_eq!(world.home_of(&Identity::anonymous("browser-1")).await.unwrap(), account, "{order:?}");
+        assert_eq!(world.home_of(&Identity::user("u1")).await.unwrap(), account, "{order:?}");
+        let other = Home::Lead(IdentityId::of_address("gus.free@gmail.com"));
+        assert_eq!(world.home_of(&Identity::user("u2")).await.unwrap(), other, "{order:?}");
+    }
+}

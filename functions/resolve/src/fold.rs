@@ -161,7 +161,8 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             manual: None,
             link: None,
             named: std::collections::BTreeMap::new(),
-            inherited: None,
+            inherited: std::collections::BTreeMap::new(),
+            unseated: Vec::new(),
             follow: Vec::new(),
         };
         (mapping.home, mapping.resolution) = self.place(work, &mapping, &state, model).await?;

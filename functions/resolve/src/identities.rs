@@ -34,7 +34,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             IdentityKind::User => self.follow_user(work, model, &folded, touched).await,
             IdentityKind::Anonymous if folded.news => {
                 let Some(link) = &mapping.link else { return Ok(()) };
-                self.retrying(|| self.try_tell_user(&work.workspace, link.user, &folded.state.facts)).await?;
+                self.retrying(|| self.try_tell_user(&work.workspace, link.user, work.identity.id(), &folded.state.facts)).await?;
                 self.place_again(&work.workspace, link.user, model, touched).await
             }
             IdentityKind::Anonymous | IdentityKind::Account => Ok(()),
@@ -45,7 +45,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
     async fn follow_user(&self, work: &Work, model: &Arc<Model>, folded: &Folded, touched: &mut Touched) -> Result<(), StageError> {
         let mapping = &folded.mapping.record;
         let news = named_together(work, mapping);
-        if news.is_empty() && mapping.follow.is_empty() {
+        if news.is_empty() && mapping.follow.is_empty() && mapping.unseated.is_empty() && !folded.news {
             return Ok(());
         }
         let user = work.identity.id();
@@ -53,7 +53,14 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             let link = Link { user, order: *order };
             touched.extend(self.retrying(|| self.try_link(&work.workspace, anonymous, *id, &link, model)).await?);
         }
-        self.place_again(&work.workspace, user, model, touched).await
+        self.place_again(&work.workspace, user, model, touched).await?;
+        // Who lost an anonymous id to this user may belong elsewhere without it.
+        let unseated =
+            self.homes.mapping(&work.workspace, &user, Consistency::Strong).await?.map(|known| known.record.unseated).unwrap_or_default();
+        for loser in &unseated {
+            self.place_again(&work.workspace, *loser, model, touched).await?;
+        }
+        if unseated.is_empty() { Ok(()) } else { self.note_done(&work.workspace, user, &[], &unseated).await }
     }
 
     /// Places a user again, takes along its anonymous ids, and lets the account adopt the company's domain.
@@ -72,7 +79,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             touched.extend(self.retrying(|| self.try_follow(workspace, *id, user)).await?);
         }
         if !mapping.record.follow.is_empty() {
-            self.note_followed(workspace, user, &mapping.record.follow).await?;
+            self.note_done(workspace, user, &mapping.record.follow, &[]).await?;
         }
         if mapping.record.manual.is_none() {
             if let Some(stored) = self.homes.state(workspace, &mapping.record.home, &user).await? {
@@ -131,7 +138,8 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
                 manual: None,
                 link: Some(link.clone()),
                 named: BTreeMap::new(),
-                inherited: None,
+                inherited: BTreeMap::new(),
+                unseated: Vec::new(),
                 follow: Vec::new(),
             };
             let writes = vec![
@@ -155,24 +163,32 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         let mut state = stored.state.clone();
         state.link = Some(link.user);
         let mut mapping = known.record;
+        let earlier_user = mapping.link.as_ref().map(|earlier| earlier.user);
         mapping.link = Some(link.clone());
         if mapping.manual.is_none() {
             mapping.home = home.clone();
             mapping.resolution = resolved(Method::Link);
         }
-        inherit(&mut user.record, &stored.state.facts);
+        inherit(&mut user.record, id, &stored.state.facts);
         let mut writes = self.move_writes(workspace, &left, &stored, &state, known.version, &mapping)?;
+        if let Some(loser) = earlier_user.filter(|loser| *loser != link.user) {
+            user.record.unseated.push(loser);
+            if let Some(mut loser) = self.homes.mapping(workspace, &loser, Consistency::Strong).await? {
+                loser.record.inherited.remove(&id);
+                writes.push(put_record(identity_key(workspace, &loser.record.identity.id()), loser.version, &loser.record)?);
+            }
+        }
         writes.push(put_record(user_key, user_version, &user.record)?);
         self.homes.store().transact(writes).await?;
         Ok(vec![left, mapping.home])
     }
 
     /// An anonymous id said something new about where its user belongs: the user is told, and placed again.
-    async fn try_tell_user(&self, workspace: &WorkspaceId, user: IdentityId, facts: &Facts) -> Result<(), StageError> {
+    async fn try_tell_user(&self, workspace: &WorkspaceId, user: IdentityId, id: IdentityId, facts: &Facts) -> Result<(), StageError> {
         let Some(mut known) = self.homes.mapping(workspace, &user, Consistency::Strong).await? else {
             return Ok(());
         };
-        if inherit(&mut known.record, facts) {
+        if inherit(&mut known.record, id, facts) {
             self.homes.store().write(put_record(identity_key(workspace, &user), known.version, &known.record)?).await?;
         }
         Ok(())
@@ -223,13 +239,20 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         Ok(vec![left, mapping.home])
     }
 
-    /// Notes in the user's mapping who has followed, so that it is not looked at again.
-    async fn note_followed(&self, workspace: &WorkspaceId, id: IdentityId, followed: &[IdentityId]) -> Result<(), StageError> {
+    /// Notes in the user's mapping who has followed and who was placed again, so that they are not looked at again.
+    async fn note_done(
+        &self,
+        workspace: &WorkspaceId,
+        id: IdentityId,
+        followed: &[IdentityId],
+        placed: &[IdentityId],
+    ) -> Result<(), StageError> {
         self.retrying(|| async {
             let Some(mut user) = self.homes.mapping(workspace, &id, Consistency::Strong).await? else {
                 return Err(StageError::retry("the user's mapping is gone"));
             };
             user.record.follow.retain(|waiting| !followed.contains(waiting));
+            user.record.unseated.retain(|waiting| !placed.contains(waiting));
             let write = put_record(identity_key(workspace, &id), user.version, &user.record)?;
             Ok(self.homes.store().write(write).await?)
         })
@@ -238,15 +261,12 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
 }
 
 /// Takes what an anonymous id says about where its user belongs into the user's mapping. Tells whether that is news.
-fn inherit(user: &mut IdentityMapping, facts: &Facts) -> bool {
+fn inherit(user: &mut IdentityMapping, anonymous: IdentityId, facts: &Facts) -> bool {
     let evidence = facts.evidence();
     if evidence == Facts::default() {
         return false;
     }
-    let mut inherited = user.inherited.take().unwrap_or_default();
-    let news = inherited.merge_evidence(&evidence);
-    user.inherited = Some(inherited);
-    news
+    user.inherited.entry(anonymous).or_default().merge_evidence(&evidence)
 }
 
 /// The anonymous ids that the parcels name together with the user, with their earliest event, unless an event as early is noted.

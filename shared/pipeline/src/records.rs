@@ -194,9 +194,12 @@ pub struct IdentityMapping {
     /// For a user id: the anonymous ids that events named together with it, with the earliest such event.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub named: BTreeMap<IdentityId, Order>,
-    /// For a user id: what its anonymous ids said about where it belongs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inherited: Option<Box<Facts>>,
+    /// For a user id: what each of its anonymous ids said about where it belongs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inherited: BTreeMap<IdentityId, Facts>,
+    /// User ids that lost an anonymous id to this one and still have to be placed again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unseated: Vec<IdentityId>,
     /// Anonymous ids that still have to follow this user's move.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub follow: Vec<IdentityId>,
@@ -206,7 +209,7 @@ impl IdentityMapping {
     /// Everything that is said about where the identity belongs: by itself, and by a user's anonymous ids as if the user had said it.
     pub fn said(&self, facts: &Facts) -> Facts {
         let mut said = facts.evidence();
-        if let Some(inherited) = &self.inherited {
+        for inherited in self.inherited.values() {
             said.merge_evidence(inherited);
         }
         said
