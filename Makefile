@@ -21,7 +21,7 @@ unit: ## Unit, property, contract, pipeline and race tests
 	cargo test --workspace
 
 clients: ## Real Segment clients, kill -9 and bad input against the running binary
-	cargo build --bin harpoon
+	cargo build --workspace --bin harpoon
 	scripts/setup-tests.sh
 	python3 tests/clients/run.py -v
 

@@ -25,14 +25,12 @@ use domain::{
 use http::{StatusCode, Uri, header};
 use pipeline::{
     Consistency, Store, StoreError, Versioned, Write,
+    accounts::new_account,
     homes::{put_due, put_record, unchanged},
     records::{ACCOUNT, AccountOrigin, AccountRecord, DomainClaim, OWN_FIELDS, OwnFields, domain_key, external_key, from_item, home_key},
 };
 use read::{AccountChange, Change};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// The most domains of an account.
 const MAX_DOMAINS: usize = 200;
@@ -74,7 +72,7 @@ impl<P: Ports> Api<P> {
         let home = Home::Account(account.clone());
         let before = match self.homes.account(workspace, account, Consistency::Strong).await? {
             Some(found) => found,
-            None if create => Versioned { version: 0, record: new_account(account, now) },
+            None if create => Versioned { version: 0, record: new_account(account, AccountOrigin::Id, Vec::new(), now) },
             None => return Ok(Tried::Missing),
         };
         let mut draft = Draft { writes: Vec::new(), record: before.record.clone(), touched: BTreeSet::new() };
@@ -214,22 +212,6 @@ enum Failed {
 impl From<StoreError> for Failed {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
-    }
-}
-
-/// An account that a person names.
-pub(crate) fn new_account(account: &AccountId, now: Timestamp) -> AccountRecord {
-    AccountRecord {
-        id: account.clone(),
-        origin: AccountOrigin::Id,
-        created_at: now,
-        domains: Vec::new(),
-        external_ids: BTreeMap::new(),
-        merged_into: None,
-        members: Vec::new(),
-        owner: None,
-        tier: None,
-        priority: None,
     }
 }
 

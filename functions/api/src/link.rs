@@ -8,7 +8,6 @@ use crate::{
     ATTEMPTS, Api, Ports,
     auth::{Caller, Named},
     body::{Json as Body, Object, clean},
-    change::new_account,
     lead::{LeadDetail, lead_with},
     problem::Problem,
     query,
@@ -17,7 +16,6 @@ use axum::{Json, extract::State};
 use domain::{
     AccountId, Home, IdentityId, IdentityKind, Timestamp, WorkspaceId,
     facts::Facts,
-    mail::WebDomain,
     model::Model,
     resolution::{Claim, Method, Resolution, claims, unresolved_home},
 };
@@ -25,9 +23,7 @@ use http::Uri;
 use pipeline::{
     Condition, Consistency, Store, StoreError, Write,
     homes::{put_due, put_record, put_state},
-    records::{
-        ACCOUNT, AccountOrigin, AccountRecord, DomainClaim, IdentityMapping, ManualLink, domain_key, home_key, identity_key, state_key,
-    },
+    records::{AccountOrigin, IdentityMapping, ManualLink, identity_key, state_key},
 };
 use serde::Serialize;
 use std::{collections::BTreeSet, sync::Arc};
@@ -71,7 +67,7 @@ impl<P: Ports> Api<P> {
         let identities: Vec<IdentityId> =
             lead_with(&found.whole.gathered, found.id).map(|lead| lead.identities.iter().map(|(id, _)| *id).collect()).unwrap_or_default();
         if let Decision::To(account) = decision {
-            self.ensure(workspace, account, AccountOrigin::Id, Vec::new()).await?;
+            self.homes.ensure_account(workspace, account, AccountOrigin::Id, Vec::new(), self.now()).await?;
         }
         let mut touched = BTreeSet::new();
         for id in identities {
@@ -189,13 +185,13 @@ impl<P: Ports> Api<P> {
         for claim in claims(&said, model) {
             let found = match claim {
                 Claim::Account(method, account) => {
-                    self.ensure(workspace, &account, AccountOrigin::Id, Vec::new()).await?;
+                    self.homes.ensure_account(workspace, &account, AccountOrigin::Id, Vec::new(), self.now()).await?;
                     Some((account, method))
                 }
                 Claim::External(kind, external) => {
                     self.homes.external(workspace, &kind, &external).await?.map(|found| (found.record, Method::ExternalId))
                 }
-                Claim::Domain(method, domain) => self.owner_of(workspace, &domain).await?.map(|account| (account, method)),
+                Claim::Domain(method, domain) => Some((self.homes.domain_owner(workspace, &domain, self.now()).await?, method)),
             };
             if let Some((account, method)) = found {
                 let root = self.homes.root(workspace, &account, Consistency::Strong).await?;
@@ -203,43 +199,6 @@ impl<P: Ports> Api<P> {
             }
         }
         Ok((unresolved_home(id, &said), Method::Unresolved))
-    }
-
-    /// The account of a company's domain, made when there is none.
-    async fn owner_of(&self, workspace: &WorkspaceId, domain: &WebDomain) -> Result<Option<AccountId>, StoreError> {
-        let claim = async || self.homes.domain_claim(workspace, domain.as_str(), Consistency::Strong).await;
-        if let Some(claim) = claim().await? {
-            return Ok(Some(claim.record.account));
-        }
-        let Ok(account) = AccountId::new(domain.as_str()) else { return Ok(None) };
-        self.ensure(workspace, &account, AccountOrigin::Domain, vec![domain.as_str().to_owned()]).await?;
-        let made = DomainClaim { account: account.clone(), origin: AccountOrigin::Domain, at: self.now() };
-        or_there(self.store.write(put_record(domain_key(workspace, domain.as_str()), 0, &made)?).await)?;
-        Ok(claim().await?.map(|claim| claim.record.account))
-    }
-
-    /// Makes sure that an account is stored.
-    async fn ensure(
-        &self,
-        workspace: &WorkspaceId,
-        account: &AccountId,
-        origin: AccountOrigin,
-        domains: Vec<String>,
-    ) -> Result<(), StoreError> {
-        if self.homes.account(workspace, account, Consistency::Strong).await?.is_some() {
-            return Ok(());
-        }
-        let record = AccountRecord { origin, domains, ..new_account(account, self.now()) };
-        let key = home_key(workspace, &Home::Account(account.clone()), ACCOUNT);
-        or_there(self.store.write(put_record(key, 0, &record)?).await)
-    }
-}
-
-/// A lost race is success for whoever only wants the item to be there.
-fn or_there(result: Result<(), StoreError>) -> Result<(), StoreError> {
-    match result {
-        Err(error) if error.is_conflict() => Ok(()),
-        other => other,
     }
 }
 

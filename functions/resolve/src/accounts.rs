@@ -9,9 +9,10 @@ use domain::{
     resolution::{Claim, Method, company_domain},
 };
 use pipeline::{
-    AccountTouched, Clock, Condition, Consistency, Item, Queue, StageError, Store, StoreError, Versioned, Write,
+    AccountTouched, Clock, Condition, Consistency, Item, Queue, StageError, Store, Versioned, Write,
+    accounts::{account_key, or_there},
     homes::{put_due, put_record},
-    records::{ACCOUNT, AccountOrigin, AccountRecord, DomainClaim, domain_key, home_key, review_key, text},
+    records::{AccountOrigin, AccountRecord, DomainClaim, domain_key, review_key, text},
 };
 use std::{
     collections::HashSet,
@@ -43,33 +44,6 @@ impl KnownAccounts {
 /// How often a write is tried again when somebody else wrote in between.
 const ATTEMPTS: usize = 8;
 
-fn account_key(workspace: &WorkspaceId, account: &AccountId) -> pipeline::Key {
-    home_key(workspace, &Home::Account(account.clone()), ACCOUNT)
-}
-
-fn new_account(account: &AccountId, origin: AccountOrigin, domains: Vec<String>, now: Timestamp) -> AccountRecord {
-    AccountRecord {
-        id: account.clone(),
-        origin,
-        created_at: now,
-        domains,
-        external_ids: std::collections::BTreeMap::new(),
-        merged_into: None,
-        members: Vec::new(),
-        owner: None,
-        tier: None,
-        priority: None,
-    }
-}
-
-/// A lost race is success for whoever only wants the item to be there.
-fn or_there(result: Result<(), StoreError>) -> Result<(), StoreError> {
-    match result {
-        Err(e) if e.is_conflict() => Ok(()),
-        other => other,
-    }
-}
-
 impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q, C> {
     /// The account that a claim comes to. A named account and the account of a company's domain are made on first sight.
     pub(crate) async fn claimed(
@@ -87,7 +61,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
                 let found = self.homes.external(workspace, kind, id).await?;
                 Ok(found.map(|found| (found.record, Method::ExternalId)))
             }
-            Claim::Domain(method, domain) => Ok(Some((self.owner_of(workspace, domain, now).await?, *method))),
+            Claim::Domain(method, domain) => Ok(Some((self.homes.domain_owner(workspace, domain, now).await?, *method))),
         }
     }
 
@@ -102,7 +76,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             && let Some(domain) =
                 WebDomain::from_url(named.id.as_str()).filter(|domain| domain.as_str() == named.id.as_str() && domain.is_corporate())
         {
-            return self.owner_of(workspace, &domain, now).await;
+            return Ok(self.homes.domain_owner(workspace, &domain, now).await?);
         }
         self.ensure_named(workspace, &named.id, now).await?;
         Ok(named.id.clone())
@@ -110,45 +84,11 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
 
     /// Makes sure that an account which an id names is stored.
     pub(crate) async fn ensure_named(&self, workspace: &WorkspaceId, account: &AccountId, now: Timestamp) -> Result<(), StageError> {
-        self.ensure(workspace, account, AccountOrigin::Id, Vec::new(), now).await
-    }
-
-    async fn ensure(
-        &self,
-        workspace: &WorkspaceId,
-        account: &AccountId,
-        origin: AccountOrigin,
-        domains: Vec<String>,
-        now: Timestamp,
-    ) -> Result<(), StageError> {
-        if self.known.holds(workspace, account) {
-            return Ok(());
+        if !self.known.holds(workspace, account) {
+            self.homes.ensure_account(workspace, account, AccountOrigin::Id, Vec::new(), now).await?;
+            self.known.add(workspace, account);
         }
-        if self.homes.account(workspace, account, Consistency::Eventual).await?.is_none() {
-            let record = new_account(account, origin, domains, now);
-            or_there(self.homes.store().write(put_record(account_key(workspace, account), 0, &record)?).await)?;
-        }
-        self.known.add(workspace, account);
         Ok(())
-    }
-
-    /// The account that owns a company's web domain; made, under the domain as its id, when nobody does.
-    async fn owner_of(&self, workspace: &WorkspaceId, domain: &WebDomain, now: Timestamp) -> Result<AccountId, StageError> {
-        if let Some(claim) = self.homes.domain_claim(workspace, domain.as_str(), Consistency::Strong).await? {
-            return Ok(claim.record.account);
-        }
-        let account = AccountId::new(domain.as_str()).map_err(|e| StageError::Reject { reason: e.to_string() })?;
-        self.ensure(workspace, &account, AccountOrigin::Domain, vec![domain.as_str().to_owned()], now).await?;
-        let claim = DomainClaim { account: account.clone(), origin: AccountOrigin::Domain, at: now };
-        let put = self.homes.store().write(put_record(domain_key(workspace, domain.as_str()), 0, &claim)?).await;
-        match put {
-            Ok(()) => Ok(account),
-            Err(e) if e.is_conflict() => {
-                let claim = self.homes.domain_claim(workspace, domain.as_str(), Consistency::Strong).await?;
-                Ok(claim.map_or(account, |claim| claim.record.account))
-            }
-            Err(e) => Err(e.into()),
-        }
     }
 
     /// An account made from an id adopts its leads' company domain. An account that was made for that domain alone is absorbed; a
