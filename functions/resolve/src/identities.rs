@@ -81,10 +81,10 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         if !mapping.record.follow.is_empty() {
             self.note_done(workspace, user, &mapping.record.follow, &[]).await?;
         }
-        if mapping.record.manual.is_none() {
-            if let Some(stored) = self.homes.state(workspace, &mapping.record.home, &user).await? {
-                self.adopt(workspace, &mapping.record.home, &stored.state.facts, model, touched).await?;
-            }
+        if mapping.record.manual.is_none()
+            && let Some(stored) = self.homes.state(workspace, &mapping.record.home, &user).await?
+        {
+            self.adopt(workspace, &mapping.record.home, &stored.state.facts, model, touched).await?;
         }
         Ok(())
     }
