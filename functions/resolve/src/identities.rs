@@ -26,19 +26,22 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
     pub(crate) async fn follow_up(&self, work: &Work, model: &Arc<Model>, folded: Folded, touched: &mut Touched) -> Result<(), StageError> {
         self.merge_own_fields(work, model, touched).await?;
         let mapping = &folded.mapping.record;
+        if work.identity.kind == IdentityKind::User {
+            return self.follow_user(work, model, &folded, touched).await;
+        }
+        if !folded.news {
+            return Ok(());
+        }
+        let facts = &folded.state.facts;
         // One person's decision about one lead says nothing about everybody who shares the lead's domain.
-        if folded.news && mapping.manual.is_none() {
-            self.adopt(&work.workspace, &mapping.home, &folded.state.facts, model, touched).await?;
+        if mapping.manual.is_none() {
+            self.adopt(&work.workspace, &mapping.home, facts, model, touched).await?;
         }
-        match work.identity.kind {
-            IdentityKind::User => self.follow_user(work, model, &folded, touched).await,
-            IdentityKind::Anonymous if folded.news => {
-                let Some(link) = &mapping.link else { return Ok(()) };
-                self.retrying(|| self.try_tell_user(&work.workspace, link.user, work.identity.id(), &folded.state.facts)).await?;
-                self.place_again(&work.workspace, link.user, model, touched).await
-            }
-            IdentityKind::Anonymous | IdentityKind::Account => Ok(()),
+        if let Some(link) = &mapping.link {
+            self.retrying(|| self.try_tell_user(&work.workspace, link.user, work.identity.id(), facts)).await?;
+            self.place_again(&work.workspace, link.user, model, touched).await?;
         }
+        Ok(())
     }
 
     /// Links the anonymous ids that a user's events name, and lets those follow that still have to.
@@ -125,7 +128,6 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         }
         let (user_key, user_version) = (identity_key(workspace, &link.user), user.version);
         let Some(known) = self.homes.mapping(workspace, &id, Consistency::Strong).await? else {
-            let note = put_record(user_key, user_version, &user.record)?;
             if full {
                 return Ok(Vec::new());
             }
@@ -143,7 +145,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
                 follow: Vec::new(),
             };
             let writes = vec![
-                note,
+                put_record(user_key, user_version, &user.record)?,
                 put_record(identity_key(workspace, &id), 0, &mapping)?,
                 put_state(workspace, &home, &state, 1, Condition::Absent)?,
             ];

@@ -331,11 +331,6 @@ impl Facts {
     pub fn stated(&self, which: Trait) -> Option<&str> {
         self.traits.get(&which)?.1.as_deref()
     }
-
-    /// All activity of a day.
-    pub fn activity_on(&self, day: Day) -> u32 {
-        self.channels.values().filter_map(|days| days.get(&day)).sum()
-    }
 }
 
 impl EventView<'_> {

@@ -53,11 +53,6 @@ impl Industry {
         TABLES.categories.get(usize::from(self.category)).map_or("", |name| name.as_str())
     }
 
-    /// Whether the name is the category's own or another name of the whole category.
-    pub const fn is_category(self) -> bool {
-        self.narrower == 0
-    }
-
     /// Whether a rule on this name matches a field that holds `other`.
     pub const fn covers(self, other: Self) -> bool {
         self.category == other.category && (self.narrower == 0 || self.narrower == other.narrower)

@@ -61,14 +61,6 @@ impl FieldValue {
             Self::List(items) => FieldRef::List(Cow::Borrowed(items)),
         }
     }
-
-    /// The text, when it is one.
-    pub fn as_text(&self) -> Option<&str> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
 }
 
 impl FieldRef<'_> {
