@@ -15,6 +15,7 @@ pub mod level;
 pub mod mail;
 pub mod mapping;
 pub mod model;
+pub mod mutant;
 pub mod problem;
 pub mod profile;
 pub mod resolution;

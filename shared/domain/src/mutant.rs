@@ -1,0 +1,126 @@
+//! Deliberate bugs that a test turns on at run time, to show that the fault simulator notices them.
+//!
+//! Without the feature `mutants`, which only the test crate asks for, [`active`] is a constant `false` and the compiler
+//! removes whatever stands behind it: the shipped programs hold none of it.
+
+/// A deliberate bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Mutant {
+    /// Ingest gives two messages of one request the same batch id.
+    SharedBatchId,
+    /// A state is written before its parcel is put, and a failed put is not reported.
+    StateBeforeParcel,
+    /// A fold reads the state without asking for consistency.
+    StateReadEventually,
+    /// A fold writes the state without a condition.
+    StateWrittenBlindly,
+    /// A fold that finds no state makes a new one.
+    FoldCreatesState,
+    /// Message ids that leave the window are not spilled.
+    EvictedIdsForgotten,
+    /// Spilled message ids are believed gone after an hour.
+    SpillExpires,
+    /// Spilled ids are believed even when the fold that spilled them never finished.
+    UnfinishedSpillBelieved,
+    /// An event that was folded from a later copy keeps that copy.
+    FirstFoldedCopyKept,
+    /// Folding again stops at parcels of the last days.
+    RefoldForgetsOld,
+    /// Parcels past their time are folded again.
+    ExpiredParcelFolded,
+    /// Resolve acknowledges messages whose parcels were not folded.
+    AckBeforeWrite,
+    /// Resolve sends nothing when it finds its work done.
+    ResolveSendSkipped,
+    /// A moved state leaves its old home without a due item.
+    MoveWithoutDue,
+    /// A state is put at its new home before it is deleted at the old one, in two steps.
+    MoveInTwoSteps,
+    /// Score reads its own version after the states.
+    VersionAfterStates,
+    /// Score writes without a condition.
+    ScoreWrittenBlindly,
+    /// Score sends nothing when it finds its work done.
+    ScoreSendSkipped,
+    /// A worker writes with an older model than the record names.
+    OldModelWrites,
+    /// Level sends nothing when it finds its work done.
+    LevelSendSkipped,
+    /// Level forgets transitions that were not sent yet.
+    PendingForgotten,
+    /// Level removes pending transitions before it sends them.
+    PendingRemovedBeforeSend,
+    /// Level writes the standing without a condition.
+    StandingWrittenBlindly,
+    /// Rescore removes a due item without leasing it.
+    DueNotLeased,
+    /// Dispatch makes a new delivery id at every attempt.
+    DeliveryIdByMoment,
+    /// Dispatch forgets which transition took the cooldown.
+    CooldownForgetsTaker,
+    /// A split message is acknowledged although its parts were not sent.
+    SplitLost,
+}
+
+impl Mutant {
+    /// Every deliberate bug.
+    pub const ALL: [Self; 27] = [
+        Self::SharedBatchId,
+        Self::StateBeforeParcel,
+        Self::StateReadEventually,
+        Self::StateWrittenBlindly,
+        Self::FoldCreatesState,
+        Self::EvictedIdsForgotten,
+        Self::SpillExpires,
+        Self::UnfinishedSpillBelieved,
+        Self::FirstFoldedCopyKept,
+        Self::RefoldForgetsOld,
+        Self::ExpiredParcelFolded,
+        Self::AckBeforeWrite,
+        Self::ResolveSendSkipped,
+        Self::MoveWithoutDue,
+        Self::MoveInTwoSteps,
+        Self::VersionAfterStates,
+        Self::ScoreWrittenBlindly,
+        Self::ScoreSendSkipped,
+        Self::OldModelWrites,
+        Self::LevelSendSkipped,
+        Self::PendingForgotten,
+        Self::PendingRemovedBeforeSend,
+        Self::StandingWrittenBlindly,
+        Self::DueNotLeased,
+        Self::DeliveryIdByMoment,
+        Self::CooldownForgetsTaker,
+        Self::SplitLost,
+    ];
+}
+
+#[cfg(feature = "mutants")]
+mod chosen {
+    use super::Mutant;
+    use std::cell::Cell;
+
+    thread_local! {
+        static CHOSEN: Cell<Option<Mutant>> = const { Cell::new(None) };
+    }
+
+    /// Turns one deliberate bug on for this thread, or all of them off.
+    pub fn choose(mutant: Option<Mutant>) {
+        CHOSEN.set(mutant);
+    }
+
+    /// Whether a deliberate bug is turned on for this thread.
+    pub fn active(mutant: Mutant) -> bool {
+        CHOSEN.get() == Some(mutant)
+    }
+}
+
+#[cfg(feature = "mutants")]
+pub use chosen::{active, choose};
+
+/// Whether a deliberate bug is turned on: never, in a build without the feature `mutants`.
+#[cfg(not(feature = "mutants"))]
+#[inline(always)]
+pub const fn active(_mutant: Mutant) -> bool {
+    false
+}
