@@ -109,6 +109,22 @@ class Product:
             self.kill()
         self.process = None
 
+    def run(self, *arguments, within=600):
+        """Runs a subcommand on its data; answers the exit code and what was printed."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("HARPOON_")}
+        environment |= {"HARPOON_PORT": str(self.port), "HARPOON_DATA_DIR": str(self.directory / "data")}
+        environment |= {"HARPOON_WRITE_KEY": WRITE_KEY, "HARPOON_API_TOKEN": API_TOKEN}
+        done = subprocess.run([binary(), *arguments], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=within)
+        assert done.returncode in (0, 1), f"harpoon {' '.join(arguments)} ended with {done.returncode}:\n{done.stderr}"
+        return done.returncode, done.stdout
+
+    def verify(self, *arguments):
+        """What `harpoon verify --json` says; its exit code must say the same."""
+        code, printed = self.run("verify", "--json", *arguments)
+        verified = json.loads(printed)
+        assert (code == 0) == verified["agrees"], f"exit code {code}: {printed}"
+        return verified
+
     def log_tail(self, lines=40):
         if not self.log.exists():
             return "(no log)"

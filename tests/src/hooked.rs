@@ -2,7 +2,7 @@
 
 use futures::future::BoxFuture;
 use pipeline::{
-    Consistency, Item, Key, Message, Page, Query, Queue, QueueError, Store, StoreError, Write,
+    Consistency, Item, Key, Message, Page, Query, Queue, QueueError, Scan, ScanPage, Store, StoreError, Write,
     memory::{MemoryQueue, MemoryStore},
 };
 use std::sync::{
@@ -19,6 +19,8 @@ pub enum Op<'a> {
     ReadMany(&'a [Key]),
     /// A page is read.
     Query(&'a Query),
+    /// A page of a table is read.
+    Scan(&'a Scan),
     /// One item is written.
     Write(&'a Write),
     /// Several items are written.
@@ -122,6 +124,11 @@ impl Store for Hooked {
     async fn query(&self, query: &Query) -> Result<Page, StoreError> {
         self.meet(Op::Query(query)).await?;
         self.memory.query(query).await
+    }
+
+    async fn scan(&self, scan: &Scan) -> Result<ScanPage, StoreError> {
+        self.meet(Op::Scan(scan)).await?;
+        self.memory.scan(scan).await
     }
 
     async fn write(&self, write: Write) -> Result<(), StoreError> {

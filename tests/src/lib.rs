@@ -1,6 +1,8 @@
 //! What the integration tests share: a whole pipeline over in-memory adapters, with a clock that stands still.
 
+pub mod bench;
 pub mod hooked;
+pub mod sim;
 pub mod world;
 
 pub mod contracts;

@@ -244,6 +244,7 @@ pub fn event(kind: CallKind, message_id: &str, at: Timestamp) -> Told {
         timestamp: at,
         received_at: at,
         clamped: false,
+        skew_ms: Some(0),
         ip: None,
         user_agent: None,
         properties: None,

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod client;
+pub mod cost;
 pub mod demo;
 pub mod explain;
 pub mod local;
@@ -11,3 +12,4 @@ pub mod server;
 pub mod setup;
 pub mod store;
 pub mod text;
+pub mod verify;

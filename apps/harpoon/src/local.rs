@@ -22,7 +22,7 @@ use std::{
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 /// What the tables' names begin with.
-const PREFIX: &str = "harpoon-";
+pub(crate) const PREFIX: &str = "harpoon-";
 /// The workspace of a local deployment.
 const WORKSPACE: &str = "main";
 
@@ -115,11 +115,14 @@ impl Local {
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let lock = DataDir::open(&options.data_dir)?;
         let data_dir = lock.path().to_owned();
+        // What a killed process noted is wrong by now.
+        setup::retract_store(&data_dir);
         // First the port, as it is what most often can't be had.
         let listener = listen(options.address).await?;
         let base_url = base_url(listener.local_addr()?);
         let keys = setup::keys(&data_dir, options.write_key.clone(), options.api_token.clone())?;
         let (embedded, store) = EmbeddedStore::open(&data_dir.join("harpoon.db"), PREFIX).await?;
+        setup::announce_store(&data_dir, &embedded.endpoint())?;
         let queues = LocalQueues::open(&data_dir.join("queues.db"), Arc::clone(&options.clock.0))?;
         admit(&store, &options.clock, &keys).await?;
 
@@ -149,7 +152,8 @@ impl Local {
         // Nobody may be listening any more.
         let _ = self.stop.send(true);
         while self.running.join_next().await.is_some() {}
-        let Self { queues, store, embedded, lock, .. } = self;
+        let Self { queues, store, embedded, lock, data_dir, .. } = self;
+        setup::retract_store(&data_dir);
         let closed = tokio::task::spawn_blocking(move || {
             drop((queues, store));
             drop(embedded);

@@ -2,8 +2,9 @@
 
 use clap::{Parser, Subcommand};
 use harpoon::{
-    demo, explain,
+    cost, demo, explain,
     serve::{self, Place},
+    verify,
 };
 use std::process::ExitCode;
 
@@ -28,12 +29,16 @@ enum Command {
     Demo(demo::Arguments),
     /// Show why an account of the running server has the scores that it has.
     Explain(explain::Arguments),
+    /// Replay the log and say what does not follow from it.
+    Verify(verify::Arguments),
+    /// Count what a load would cost in the cloud.
+    Cost(cost::Arguments),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("harpoon: {error:#}");
             ExitCode::FAILURE
@@ -41,11 +46,14 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> anyhow::Result<()> {
+async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     serve::init_tracing(&arguments.log)?;
     match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(arguments.place).await,
-        Command::Demo(demo) => demo::run(&arguments.place, &demo).await,
-        Command::Explain(explain) => explain::run(&arguments.place, &explain).await,
+        Command::Serve => serve::run(arguments.place).await?,
+        Command::Demo(demo) => demo::run(&arguments.place, &demo).await?,
+        Command::Explain(explain) => explain::run(&arguments.place, &explain).await?,
+        Command::Cost(cost) => cost::run(&cost).await?,
+        Command::Verify(verify) => return Ok(verify::run(&arguments.place, &verify).await),
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -109,6 +109,43 @@ pub fn kept_keys(data_dir: &Path) -> anyhow::Result<Option<(String, String)>> {
     Ok(kept(data_dir)?.map(|kept| (kept.write_key, kept.api_token)))
 }
 
+/// Notes where the store of the running server is found, for the programs of its owner: nobody else can read the file.
+///
+/// # Errors
+/// The file can't be written.
+pub fn announce_store(data_dir: &Path, endpoint: &str) -> anyhow::Result<()> {
+    let (file, new) = (store_file(data_dir), data_dir.join("store-endpoint.new"));
+    let write = || -> std::io::Result<()> {
+        let mut out = private(OpenOptions::new().create(true).truncate(true).write(true)).open(&new)?;
+        out.write_all(endpoint.as_bytes())?;
+        std::fs::rename(&new, &file)
+    };
+    write().with_context(|| format!("`{}` can't be written", file.display()))
+}
+
+/// Takes the note back: the store is about to be closed.
+pub fn retract_store(data_dir: &Path) {
+    // Without the lock nobody believes a note that stayed.
+    let _ = std::fs::remove_file(store_file(data_dir));
+}
+
+/// Where the store of the server that holds this data directory is found, if it says so.
+///
+/// # Errors
+/// The file can't be read.
+pub fn store_endpoint(data_dir: &Path) -> anyhow::Result<Option<String>> {
+    let file = store_file(data_dir);
+    match std::fs::read_to_string(&file) {
+        Ok(endpoint) => Ok(Some(endpoint)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("`{}` can't be read", file.display())),
+    }
+}
+
+fn store_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("store-endpoint")
+}
+
 fn file(data_dir: &Path) -> PathBuf {
     data_dir.join("keys.json")
 }
@@ -176,6 +213,21 @@ mod tests {
         keys(dir.path(), None, None).unwrap();
         let mode = std::fs::metadata(dir.path().join("keys.json")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_owner_can_read_where_the_store_is() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(store_endpoint(dir.path()).unwrap(), None);
+        announce_store(dir.path(), "http://127.0.0.1:1").unwrap();
+        announce_store(dir.path(), "http://127.0.0.1:2").unwrap();
+        assert_eq!(store_endpoint(dir.path()).unwrap().as_deref(), Some("http://127.0.0.1:2"));
+        let mode = std::fs::metadata(dir.path().join("store-endpoint")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        retract_store(dir.path());
+        assert_eq!(store_endpoint(dir.path()).unwrap(), None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::{
 use axum::{Json, extract::State};
 use domain::{
     AccountId, Home, IdentityId, IdentityKind, Timestamp, WorkspaceId,
-    facts::Facts,
+    facts::Evidence,
     model::Model,
     resolution::{Claim, Method, Resolution, claims, unresolved_home},
 };
@@ -110,7 +110,7 @@ impl<P: Ports> Api<P> {
         let Some(mapping) = self.homes.mapping(workspace, &id, Consistency::Strong).await? else { return Ok(true) };
         let left = mapping.record.home.clone();
         let Some(stored) = self.homes.state(workspace, &left, &id).await? else { return Ok(false) };
-        let target = self.target(workspace, &mapping.record, &stored.state.facts, decision, model, now).await?;
+        let target = self.target(workspace, &mapping.record, &stored.state.facts.said, decision, model, now).await?;
         touched.insert(left.clone());
         touched.insert(target.home.clone());
         let decided = |manual: &Option<ManualLink>| manual.as_ref().map(|manual| manual.account.clone());
@@ -139,7 +139,7 @@ impl<P: Ports> Api<P> {
         &self,
         workspace: &WorkspaceId,
         mapping: &IdentityMapping,
-        facts: &Facts,
+        own: &Evidence,
         decision: &Decision,
         model: &Model,
         now: Timestamp,
@@ -153,14 +153,14 @@ impl<P: Ports> Api<P> {
             }
             // A linked anonymous id follows its user; a decision of its own would part them.
             Decision::Nowhere if mapping.link.is_none() => {
-                Ok(Target { home: unresolved_home(id, facts), resolution: resolved(Method::Manual), manual: manual(None) })
+                Ok(Target { home: unresolved_home(id, own), resolution: resolved(Method::Manual), manual: manual(None) })
             }
             // Nobody decided about this one.
             Decision::Undone if mapping.manual.is_none() && mapping.link.is_none() => {
                 Ok(Target { home: mapping.home.clone(), resolution: mapping.resolution.clone(), manual: None })
             }
             Decision::Nowhere | Decision::Undone => {
-                let (home, method) = self.place(workspace, mapping, facts, model).await?;
+                let (home, method) = self.place(workspace, mapping, own, model).await?;
                 Ok(Target { home, resolution: resolved(method), manual: None })
             }
         }
@@ -172,7 +172,7 @@ impl<P: Ports> Api<P> {
         &self,
         workspace: &WorkspaceId,
         mapping: &IdentityMapping,
-        facts: &Facts,
+        own: &Evidence,
         model: &Model,
     ) -> Result<(Home, Method), StoreError> {
         let id = mapping.identity.id();
@@ -181,7 +181,7 @@ impl<P: Ports> Api<P> {
         {
             return Ok((user.record.home, Method::Link));
         }
-        let said = mapping.said(facts);
+        let said = mapping.said(own);
         for claim in claims(&said, model) {
             let found = match claim {
                 Claim::Account(method, account) => {

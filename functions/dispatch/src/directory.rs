@@ -167,7 +167,7 @@ mod tests {
     use domain::{
         AccountId, BatchId, Event, Identity, Timestamp,
         model::default_model,
-        state::{IdentityState, Spilled},
+        state::IdentityState,
     };
     use pipeline::{Condition, ManualClock, homes::put_state, memory::MemoryStore};
     use serde_json::json;
@@ -200,7 +200,7 @@ mod tests {
         ];
         let model = default_model().unwrap();
         let mut state = IdentityState::new(identity.clone(), &model.matcher);
-        state.fold(BatchId::new(at, 1), &events, &Spilled::default(), at, &model.matcher, &model.document.mapping);
+        state.fold(BatchId::new(at, 1), &events, None, at, &model.matcher, &model.document.mapping);
         store.write(put_state(&main, &home, &state, 1, Condition::Absent).unwrap()).await.unwrap();
         let directory = ModelDirectory::new(store, clock);
         let people = directory.people(&main, &home, &[identity.id(), Identity::user("stranger").id()]).await.unwrap();

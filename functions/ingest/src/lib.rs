@@ -14,6 +14,7 @@ use answer::{Problem, RejectedItem};
 use bytes::Bytes;
 use domain::{
     CallKind, Event, MessageId, Timestamp, WorkspaceId,
+    mutant::{Mutant, active},
     segment::{self, Batch, Call, Invalid, Origin},
 };
 use http::{HeaderMap, Method, Request, Response, header};
@@ -166,7 +167,8 @@ impl<S: Store, Q: Queue<EventsReceived>, C: Clock + Clone, E: Entropy> Ingester<
         tally.events = events.len();
         tally.rejected = rejected.len();
         let told: Vec<RejectedItem> = rejected.iter().map(RejectedItem::from).collect();
-        let new_batch = || self.entropy.batch_id(received_at);
+        let shared = active(Mutant::SharedBatchId).then(|| self.entropy.batch_id(received_at));
+        let new_batch = || shared.unwrap_or_else(|| self.entropy.batch_id(received_at));
         let messages = split::messages(&workspace, received_at, events, rejected, new_batch);
         tally.messages = messages.len();
         tally.correlation = messages.first().map(|message| message.batch);
@@ -212,7 +214,7 @@ impl<S: Store, Q: Queue<EventsReceived>, C: Clock + Clone, E: Entropy> Ingester<
             match event {
                 Ok(event) => judged.events.push(event),
                 Err(Invalid { pointer, reason }) => {
-                    judged.rejected.push(Rejected { index, pointer: pointer.into_owned(), reason, item: split::kept_item(item) });
+                    judged.rejected.push(Rejected { index, pointer: pointer.into_owned(), reason, item: split::kept_item(item.text()) });
                 }
             }
         }

@@ -3,7 +3,11 @@
 pub mod config;
 mod transitions;
 
-use domain::{BatchId, Home, Timestamp, WorkspaceId, trigger::When};
+use domain::{
+    BatchId, Home, Timestamp, WorkspaceId,
+    mutant::{Mutant, active},
+    trigger::When,
+};
 use futures::{StreamExt, stream};
 use pipeline::{
     AccountChanged, AccountScored, Change, Clock, Condition, Consistency, Entropy, Item, Outcome, Queue, Received, Stage, StageError,
@@ -74,7 +78,7 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
         let served = before.as_ref().is_some_and(|before| before.record.served >= score.version);
         let waits = before.as_ref().and_then(|before| before.record.dwell_until).is_some_and(|until| until <= now);
         if served && !waits {
-            return Ok(before);
+            return Ok(before.filter(|_| !active(Mutant::LevelSendSkipped)));
         }
         let model = self.models.at_least(workspace, score.record.model).await?;
         let leads = self.homes.lead_levels(workspace, home, Consistency::Strong).await?;
@@ -85,6 +89,11 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
         }
         let version = before.map_or(0, |before| before.version);
         let mut writes = vec![put_record(standing_key(workspace, home), version, &outcome.standing)?];
+        if active(Mutant::StandingWrittenBlindly)
+            && let Some(Write::Put(_, condition)) = writes.first_mut()
+        {
+            *condition = Condition::Always;
+        }
         // Leads' levels change seldom; when they do, both items change together.
         if outcome.lead_levels != leads.record {
             writes.push(put_record(lead_levels_key(workspace, home), leads.version, &outcome.lead_levels)?);
@@ -201,6 +210,11 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> S
             }
         }
         for (workspace, standings) in standings {
+            if active(Mutant::PendingRemovedBeforeSend) {
+                for (home, standing) in standings.clone() {
+                    let _ = self.remove_sent(&workspace, &home, standing).await;
+                }
+            }
             if let Err(e) = self.publish(&workspace, &standings).await {
                 let reason = e.to_string();
                 failed.extend(standings.iter().map(|(home, _)| ((workspace.clone(), home.clone()), reason.clone())));

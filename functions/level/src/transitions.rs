@@ -4,6 +4,7 @@ use domain::{
     IdentityId, Timestamp,
     level::LevelRuleset,
     model::Model,
+    mutant::{Mutant, active},
     transition::{Changed, Transition},
 };
 use pipeline::{
@@ -157,7 +158,7 @@ fn row(before: Option<&Standing>, score: &Versioned<ScoreRecord>) -> Standing {
         inputs: record.inputs,
         fresh: record.fresh,
         seq: before.map_or(0, |before| before.seq),
-        pending: before.map(|before| before.pending.clone()).unwrap_or_default(),
+        pending: before.filter(|_| !active(Mutant::PendingForgotten)).map(|before| before.pending.clone()).unwrap_or_default(),
         level: None,
         level_since: None,
         engagement_level: None,

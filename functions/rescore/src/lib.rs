@@ -2,7 +2,10 @@
 
 pub mod config;
 
-use domain::{Home, Timestamp, WorkspaceId};
+use domain::{
+    Home, Timestamp, WorkspaceId,
+    mutant::{Mutant, active},
+};
 use futures::{StreamExt, TryStreamExt, stream};
 use pipeline::{
     AccountChanged, AccountTouched, Clock, Condition, Item, Key, Query, Queue, StageError, Store, Table, Write,
@@ -110,7 +113,11 @@ impl<S: Store + Clone, T: Queue<AccountTouched>, D: Queue<AccountChanged>, C: Cl
         if due.leases >= MANY_LEASES {
             tracing::error!(stage = "rescore", account.id = %due.home, leases = due.leases, "an account that is due is enqueued again and again and never scored");
         }
-        self.store.write(put_due(&due.workspace, &due.home, until, due.leases.saturating_add(1))?).await?;
+        if active(Mutant::DueNotLeased) {
+            self.store.write(Write::Delete(item.key.clone(), Condition::Always)).await?;
+        } else {
+            self.store.write(put_due(&due.workspace, &due.home, until, due.leases.saturating_add(1))?).await?;
+        }
         let copy = due_key(&due.workspace, &due.home, until).sk;
         Ok(Leased { workspace: due.workspace, home: due.home, copy, original: item.key })
     }

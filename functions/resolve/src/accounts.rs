@@ -3,7 +3,7 @@
 use crate::{Resolver, Touched};
 use domain::{
     AccountId, Home, NamedAccount, NamedBy, Timestamp, WorkspaceId,
-    facts::Facts,
+    facts::Evidence,
     mail::WebDomain,
     model::Model,
     resolution::{Claim, Method, company_domain},
@@ -97,11 +97,11 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         &self,
         workspace: &WorkspaceId,
         home: &Home,
-        facts: &Facts,
+        said: &Evidence,
         model: &Model,
         touched: &mut Touched,
     ) -> Result<(), StageError> {
-        let (Home::Account(account), Some(domain)) = (home, company_domain(facts, model)) else {
+        let (Home::Account(account), Some(domain)) = (home, company_domain(said, model)) else {
             return Ok(());
         };
         for _ in 0..ATTEMPTS {

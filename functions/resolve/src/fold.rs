@@ -3,15 +3,16 @@
 use crate::{Resolver, Touched, Work};
 use domain::{
     AccountId, Home, IdentityKind, Timestamp,
-    facts::Facts,
+    facts::Evidence,
     model::Model,
+    mutant::{Mutant, active},
     resolution::{Candidate, Claim, Method, Resolution, claims, unresolved_home},
-    state::{Fold, IdentityState, Spilled},
+    state::{Fold, IdentityState, Refolded, Sealed, Spilled},
 };
 use pipeline::{
     AccountTouched, Clock, Condition, Consistency, Queue, StageError, Store, Versioned, Write,
-    homes::{StoredState, put_due, put_record, put_state},
-    records::{IdentityMapping, identity_key, state_key},
+    homes::{StoredState, put_due, put_record, put_state, unchanged},
+    records::{IdentityMapping, STATE, identity_key, state_key},
 };
 use std::sync::Arc;
 
@@ -25,12 +26,22 @@ enum Tried {
     Again,
 }
 
+/// Parcels folded into a state that is not stored yet.
+struct Folding {
+    state: IdentityState,
+    changed: bool,
+    /// What folding again sealed, to be stored before the state.
+    sealed: Option<(Sealed, IdentityState)>,
+}
+
 /// An identity whose parcels are all folded.
 pub(crate) struct Folded {
     pub mapping: Versioned<IdentityMapping>,
     pub state: IdentityState,
     /// Whether what the identity says about where it belongs changed, or may have changed at an earlier attempt.
     pub news: bool,
+    /// Whether the state was written by this attempt.
+    pub changed: bool,
     /// The home that it left.
     pub left: Option<Home>,
 }
@@ -41,6 +52,9 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         let model = self.models.current(&work.workspace).await?;
         let folded = self.fold_parcels(work, &model).await?;
         let mut touched = Touched::new();
+        if active(Mutant::ResolveSendSkipped) && !folded.changed {
+            return Ok(touched);
+        }
         touched.insert(folded.mapping.record.home.clone());
         touched.extend(folded.left.clone());
         self.follow_up(work, &model, folded, &mut touched).await?;
@@ -71,7 +85,11 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             }
             return self.create(work, model).await;
         };
-        let Some(stored) = self.homes.state(&work.workspace, &mapping.record.home, &id).await? else {
+        let mut stored = self.homes.state(&work.workspace, &mapping.record.home, &id).await?;
+        if stored.is_none() && active(Mutant::FoldCreatesState) {
+            stored = Some(StoredState { identity: id, version: 0, state: IdentityState::new(work.identity.clone(), &model.matcher) });
+        }
+        let Some(stored) = stored else {
             // It was moved, or the mapping read was behind. A fold never creates a state.
             if consistency == Consistency::Strong {
                 let after = self.homes.mapping(&work.workspace, &id, Consistency::Strong).await?;
@@ -81,79 +99,99 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             }
             return Ok(Tried::Again);
         };
-        let (state, changed) = self.folded(work, &stored, model).await?;
+        let mut folding = self.folded(work, &stored, model).await?;
         // A parcel that was folded by an earlier attempt may lack what should have followed.
-        let news = !changed || says_other(&stored.state.facts, &state.facts);
+        let news = !folding.changed || stored.state.facts.said.differs(&folding.state.facts.said);
         let home_news = news || mapping.record.resolution.method == Method::Unresolved;
         let (home, resolution) = if home_news {
-            self.place(work, &mapping.record, &state, model).await?
+            self.place(work, &mapping.record, &folding.state, model).await?
         } else {
             (mapping.record.home.clone(), mapping.record.resolution.clone())
         };
         if home != mapping.record.home {
-            return self.move_folded(work, mapping, stored, state, home, resolution).await;
+            return self.move_folded(work, mapping, stored, folding, home, resolution).await;
         }
-        if changed {
-            self.write_state(work, &stored, state.clone(), &home).await?;
+        if folding.changed {
+            self.write_state(work, &stored, &mut folding, &home).await?;
         }
-        Ok(Tried::Done(Folded { mapping, state, news, left: None }))
+        Ok(Tried::Done(Folded { mapping, state: folding.state, news, changed: folding.changed, left: None }))
     }
 
-    /// Folds all parcels into a read state; tells whether it changed.
-    async fn folded(&self, work: &Work, stored: &StoredState, model: &Model) -> Result<(IdentityState, bool), StageError> {
+    /// Folds all parcels into a read state.
+    async fn folded(&self, work: &Work, stored: &StoredState, model: &Model) -> Result<Folding, StageError> {
         let now = self.now();
-        let id = work.identity.id();
-        let spilled = if stored.state.has_spilled(now) && work.parcels.keys().any(|batch| !stored.state.window.batches.contains(batch)) {
-            self.parcels.spilled(&work.workspace, &id).await?
-        } else {
-            Spilled::default()
-        };
+        let (matcher, mapping) = (&model.matcher, &model.document.mapping);
         let mut state = stored.state.clone();
-        let mut changed = false;
+        let mut spilled = None;
+        let mut added = 0;
         for (batch, (_, events)) in &work.parcels {
-            match state.fold(*batch, events, &spilled, now, &model.matcher, &model.document.mapping) {
-                Fold::Known => {}
-                // A parcel of which every event was counted before changes nothing that would have to be stored.
-                Fold::Added(new) => changed |= new > 0,
-                Fold::Doubt => {
-                    let mut again = stored.state.refold(&model.matcher, now);
-                    let (matcher, mapping) = (&model.matcher, &model.document.mapping);
-                    self.parcels
-                        .each(&work.workspace, &id, now, |parcel| again.add(parcel.batch, &parcel.events, matcher, mapping))
-                        .await?;
-                    return Ok((again.finish(), true));
-                }
+            let mut fold = state.fold(*batch, events, spilled.as_ref(), now, matcher, mapping);
+            if fold == Fold::NeedsSpilled {
+                let read = self.read_spilled(work, &stored.state).await?;
+                fold = state.fold(*batch, events, Some(&read), now, matcher, mapping);
+                spilled = Some(read);
+            }
+            match fold {
+                Fold::Added(new) => added += new,
+                Fold::Doubt | Fold::NeedsSpilled => return self.refolded(work, stored, model).await,
             }
         }
-        Ok((state, changed))
+        // Parcels of which every event was counted before change nothing that would have to be stored.
+        Ok(Folding { state, changed: added > 0, sealed: None })
     }
 
-    /// Spills what leaves the window, then writes the state over the one that was read.
-    async fn write_state(&self, work: &Work, stored: &StoredState, mut state: IdentityState, home: &Home) -> Result<(), StageError> {
-        self.spill(work, &mut state).await?;
+    /// The ids that left the window and may be those of the parcels.
+    async fn read_spilled(&self, work: &Work, state: &IdentityState) -> Result<Spilled, StageError> {
+        let (Some(left), Some((oldest, _))) = (state.window.left, work.parcels.first_key_value()) else {
+            return Ok(Spilled::default());
+        };
+        Ok(self.parcels.spilled(&work.workspace, &work.identity.id(), &left, oldest.at()).await?)
+    }
+
+    /// In doubt, all parcels are folded again, or those after what was sealed.
+    async fn refolded(&self, work: &Work, stored: &StoredState, model: &Model) -> Result<Folding, StageError> {
+        let (now, id) = (self.now(), work.identity.id());
+        let (matcher, mapping) = (&model.matcher, &model.document.mapping);
+        // A parcel that is older than the seal is not in it.
+        let usable = stored.state.sealed.filter(|sealed| work.parcels.keys().all(|batch| *batch > sealed.until));
+        let sealed = match usable {
+            Some(sealed) => self.parcels.sealed(&work.workspace, &id, sealed, now).await?,
+            None => None,
+        };
+        let mut again = stored.state.refold(sealed, matcher, now);
+        let after = again.after();
+        self.parcels
+            .each(&work.workspace, &id, after, now, |parcel| again.add(parcel.batch, &parcel.events, matcher, mapping))
+            .await?;
+        let Refolded { state, sealed } = again.finish();
+        Ok(Folding { state, changed: true, sealed })
+    }
+
+    /// Stores what must be there before the state is: ids that leave the window, and what was sealed.
+    async fn store_beside(&self, work: &Work, folding: &mut Folding) -> Result<(), StageError> {
+        let (now, id) = (self.now(), work.identity.id());
+        if let Some((sealed, sum)) = folding.sealed.take() {
+            self.parcels.seal(&work.workspace, sealed, &sum).await?;
+        }
+        let segments = folding.state.shrink(now);
+        Ok(self.parcels.spill(&work.workspace, &id, segments, now).await?)
+    }
+
+    /// Writes the state over the one that was read.
+    async fn write_state(&self, work: &Work, stored: &StoredState, folding: &mut Folding, home: &Home) -> Result<(), StageError> {
+        self.store_beside(work, folding).await?;
         let version = stored.version.saturating_add(1);
-        let write = put_state(&work.workspace, home, &state, version, Condition::Version(stored.version))?;
+        let condition = if active(Mutant::StateWrittenBlindly) { Condition::Always } else { unchanged(stored.version) };
+        let write = put_state(&work.workspace, home, &folding.state, version, condition)?;
         self.homes.store().write(write).await?;
         Ok(())
-    }
-
-    async fn spill(&self, work: &Work, state: &mut IdentityState) -> Result<(), StageError> {
-        let now = self.now();
-        let id = work.identity.id();
-        let had_spilled = state.has_spilled(now);
-        let mut spilled = state.shrink(now);
-        if spilled.len() > domain::state::MAX_IDS && had_spilled {
-            // After a refold most of them are spilled already.
-            spilled = spilled.without(&self.parcels.spilled(&work.workspace, &id).await?);
-        }
-        if spilled.is_empty() { Ok(()) } else { Ok(self.parcels.spill(&work.workspace, &id, spilled, now).await?) }
     }
 
     /// The first sight of an identity: mapping and state are made together.
     async fn create(&self, work: &Work, model: &Arc<Model>) -> Result<Tried, StageError> {
         let id = work.identity.id();
         let blank = StoredState { identity: id, version: 0, state: IdentityState::new(work.identity.clone(), &model.matcher) };
-        let (mut state, _) = self.folded(work, &blank, model).await?;
+        let mut folding = self.folded(work, &blank, model).await?;
         let mut mapping = IdentityMapping {
             identity: work.identity.clone(),
             home: Home::Lead(id),
@@ -165,14 +203,15 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             unseated: Vec::new(),
             follow: Vec::new(),
         };
-        (mapping.home, mapping.resolution) = self.place(work, &mapping, &state, model).await?;
-        self.spill(work, &mut state).await?;
+        (mapping.home, mapping.resolution) = self.place(work, &mapping, &folding.state, model).await?;
+        self.store_beside(work, &mut folding).await?;
+        let state = folding.state;
         let writes = vec![
             put_record(identity_key(&work.workspace, &id), 0, &mapping)?,
             put_state(&work.workspace, &mapping.home, &state, 1, Condition::Absent)?,
         ];
         self.homes.store().transact(writes).await?;
-        Ok(Tried::Done(Folded { mapping: Versioned { version: 1, record: mapping }, state, news: true, left: None }))
+        Ok(Tried::Done(Folded { mapping: Versioned { version: 1, record: mapping }, state, news: true, changed: true, left: None }))
     }
 
     /// Moves a state that was just folded: deleted there, put here, the mapping changed, all or nothing.
@@ -181,20 +220,25 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         work: &Work,
         mapping: Versioned<IdentityMapping>,
         stored: StoredState,
-        mut state: IdentityState,
+        mut folding: Folding,
         home: Home,
         resolution: Resolution,
     ) -> Result<Tried, StageError> {
-        self.spill(work, &mut state).await?;
+        self.store_beside(work, &mut folding).await?;
+        let state = folding.state;
         let left = mapping.record.home.clone();
         let mut record = mapping.record;
         record.home = home;
         record.resolution = resolution;
         record.follow = record.named.keys().copied().collect();
-        let writes = self.move_writes(&work.workspace, &left, &stored, &state, mapping.version, &record)?;
+        let mut writes = self.move_writes(&work.workspace, &left, &stored, &state, mapping.version, &record)?;
+        if active(Mutant::MoveInTwoSteps) {
+            let put = writes.extract_if(.., |write| matches!(write, Write::Put(item, _) if item.key.sk.starts_with(STATE))).collect();
+            self.homes.store().transact(put).await?;
+        }
         self.homes.store().transact(writes).await?;
         let mapping = Versioned { version: mapping.version.saturating_add(1), record };
-        Ok(Tried::Done(Folded { mapping, state, news: true, left: Some(left) }))
+        Ok(Tried::Done(Folded { mapping, state, news: true, changed: true, left: Some(left) }))
     }
 
     /// The writes that move a state. The home that it leaves becomes due, because an attempt after a crash can't know it any more.
@@ -215,7 +259,9 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         } else {
             writes.push(Write::Delete(state_key(workspace, left, &id), Condition::Version(stored.version)));
             writes.push(put_state(workspace, &mapping.home, state, version, Condition::Absent)?);
-            writes.push(put_due(workspace, left, self.now(), 0)?);
+            if !active(Mutant::MoveWithoutDue) {
+                writes.push(put_due(workspace, left, self.now(), 0)?);
+            }
         }
         Ok(writes)
     }
@@ -228,7 +274,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         state: &IdentityState,
         model: &Arc<Model>,
     ) -> Result<(Home, Resolution), StageError> {
-        self.place_identity(&work.workspace, mapping, &state.facts, model, self.now()).await
+        self.place_identity(&work.workspace, mapping, &state.facts.said, model, self.now()).await
     }
 
     /// As [`Self::place`], for any identity.
@@ -236,13 +282,13 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         &self,
         workspace: &domain::WorkspaceId,
         mapping: &IdentityMapping,
-        facts: &Facts,
+        own: &Evidence,
         model: &Arc<Model>,
         now: Timestamp,
     ) -> Result<(Home, Resolution), StageError> {
         let id = mapping.identity.id();
         if let Some(manual) = &mapping.manual {
-            let home = manual.account.clone().map_or_else(|| unresolved_home(id, facts), Home::Account);
+            let home = manual.account.clone().map_or_else(|| unresolved_home(id, own), Home::Account);
             return Ok((home, resolved(Method::Manual)));
         }
         if mapping.identity.kind == IdentityKind::Account {
@@ -256,7 +302,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         {
             return Ok((user.record.home, resolved(Method::Link)));
         }
-        let said = mapping.said(facts);
+        let said = mapping.said(own);
         let claims = claims(&said, model);
         for (place, claim) in claims.iter().enumerate() {
             let Some((account, method)) = self.claimed(workspace, claim, now).await? else { continue };
@@ -308,11 +354,4 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
 
 pub(crate) const fn resolved(method: Method) -> Resolution {
     Resolution { method, confidence: method.confidence(), candidates: Vec::new() }
-}
-
-/// Whether what an identity says about where it belongs differs.
-fn says_other(before: &Facts, after: &Facts) -> bool {
-    before.named.as_ref().map(|(_, named)| named) != after.named.as_ref().map(|(_, named)| named)
-        || before.external.as_ref().map(|(_, kind, id)| (kind, id)) != after.external.as_ref().map(|(_, kind, id)| (kind, id))
-        || before.traits.iter().map(|(which, (_, text))| (which, text)).ne(after.traits.iter().map(|(which, (_, text))| (which, text)))
 }

@@ -5,7 +5,7 @@ use crate::{
     fold::{Folded, resolved},
 };
 use domain::{
-    Home, Identity, IdentityId, IdentityKind, Order, WorkspaceId, facts::Facts, model::Model, resolution::Method, state::IdentityState,
+    Home, Identity, IdentityId, IdentityKind, Order, WorkspaceId, facts::Evidence, model::Model, resolution::Method, state::IdentityState,
 };
 use pipeline::{
     AccountTouched, Clock, Condition, Consistency, Queue, StageError, Store, StoreError,
@@ -32,13 +32,13 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         if !folded.news {
             return Ok(());
         }
-        let facts = &folded.state.facts;
+        let said = &folded.state.facts.said;
         // One person's decision about one lead says nothing about everybody who shares the lead's domain.
         if mapping.manual.is_none() {
-            self.adopt(&work.workspace, &mapping.home, facts, model, touched).await?;
+            self.adopt(&work.workspace, &mapping.home, said, model, touched).await?;
         }
         if let Some(link) = &mapping.link {
-            self.retrying(|| self.try_tell_user(&work.workspace, link.user, work.identity.id(), facts)).await?;
+            self.retrying(|| self.try_tell_user(&work.workspace, link.user, work.identity.id(), said)).await?;
             self.place_again(&work.workspace, link.user, model, touched).await?;
         }
         Ok(())
@@ -87,7 +87,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         if mapping.record.manual.is_none()
             && let Some(stored) = self.homes.state(workspace, &mapping.record.home, &user).await?
         {
-            self.adopt(workspace, &mapping.record.home, &stored.state.facts, model, touched).await?;
+            self.adopt(workspace, &mapping.record.home, &stored.state.facts.said, model, touched).await?;
         }
         Ok(())
     }
@@ -171,7 +171,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             mapping.home = home.clone();
             mapping.resolution = resolved(Method::Link);
         }
-        inherit(&mut user.record, id, &stored.state.facts);
+        inherit(&mut user.record, id, &stored.state.facts.said);
         let mut writes = self.move_writes(workspace, &left, &stored, &state, known.version, &mapping)?;
         if let Some(loser) = earlier_user.filter(|loser| *loser != link.user) {
             user.record.unseated.push(loser);
@@ -186,11 +186,11 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
     }
 
     /// An anonymous id said something new about where its user belongs: the user is told, and placed again.
-    async fn try_tell_user(&self, workspace: &WorkspaceId, user: IdentityId, id: IdentityId, facts: &Facts) -> Result<(), StageError> {
+    async fn try_tell_user(&self, workspace: &WorkspaceId, user: IdentityId, id: IdentityId, said: &Evidence) -> Result<(), StageError> {
         let Some(mut known) = self.homes.mapping(workspace, &user, Consistency::Strong).await? else {
             return Ok(());
         };
-        if inherit(&mut known.record, id, facts) {
+        if inherit(&mut known.record, id, said) {
             self.homes.store().write(put_record(identity_key(workspace, &user), known.version, &known.record)?).await?;
         }
         Ok(())
@@ -205,7 +205,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         let Some(stored) = self.homes.state(workspace, &left, &user).await? else {
             return Err(StoreError::Conflict { key: Box::new(identity_key(workspace, &user)) }.into());
         };
-        let (home, resolution) = self.place_identity(workspace, &known.record, &stored.state.facts, model, self.now()).await?;
+        let (home, resolution) = self.place_identity(workspace, &known.record, &stored.state.facts.said, model, self.now()).await?;
         if home == left {
             return Ok(vec![left]);
         }
@@ -263,12 +263,8 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
 }
 
 /// Takes what an anonymous id says about where its user belongs into the user's mapping. Tells whether that is news.
-fn inherit(user: &mut IdentityMapping, anonymous: IdentityId, facts: &Facts) -> bool {
-    let evidence = facts.evidence();
-    if evidence == Facts::default() {
-        return false;
-    }
-    user.inherited.entry(anonymous).or_default().merge_evidence(&evidence)
+fn inherit(user: &mut IdentityMapping, anonymous: IdentityId, said: &Evidence) -> bool {
+    *said != Evidence::default() && user.inherited.entry(anonymous).or_default().merge(said)
 }
 
 /// The anonymous ids that the parcels name together with the user, with their earliest event, unless an event as early is noted.

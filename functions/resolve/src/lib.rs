@@ -6,7 +6,10 @@ mod fold;
 mod identities;
 mod own_fields;
 
-use domain::{BatchId, Event, Home, Identity, IdentityId, Timestamp, WorkspaceId};
+use domain::{
+    BatchId, Event, Home, Identity, IdentityId, Timestamp, WorkspaceId,
+    mutant::{Mutant, active},
+};
 use futures::{StreamExt, stream};
 use pipeline::{
     AccountTouched, Clock, EventsReceived, Homes, Outcome, Parcel, Queue, Received, Stage, StageError, Store, homes::HomeStore,
@@ -90,7 +93,8 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Stage for Res
 
     async fn handle(&self, batch: Vec<Received<EventsReceived>>) -> Vec<Outcome<EventsReceived>> {
         let mut whole = self.put_rejected(&batch).await;
-        let mut failed = self.put_parcels(&batch).await;
+        let late = active(Mutant::StateBeforeParcel);
+        let mut failed = if late { BTreeMap::new() } else { self.put_parcels(&batch).await };
         let work = group(&batch, &failed);
 
         let mut touched = Homes::default();
@@ -113,6 +117,9 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Stage for Res
                     }
                 }
             }
+        }
+        if late {
+            self.put_parcels(&batch).await;
         }
         // Write, then send, on every attempt: also what was found to be done already is sent.
         if let Err(e) = send(&self.touched, touched).await {
@@ -159,6 +166,9 @@ fn outcome(
     whole: &mut BTreeMap<usize, StageError>,
     failed: &mut BTreeMap<(usize, IdentityId), StageError>,
 ) -> Outcome<EventsReceived> {
+    if active(Mutant::AckBeforeWrite) {
+        return Outcome::Done;
+    }
     if let Some(error) = whole.remove(&at) {
         return Outcome::Failed(error);
     }

@@ -1,9 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 pub mod config;
-mod record;
+pub mod record;
 
-use domain::{AccountId, Home, Timestamp, WorkspaceId};
+use domain::{
+    AccountId, Home, Timestamp, WorkspaceId,
+    mutant::{Mutant, active},
+};
 use futures::{StreamExt, stream};
 use pipeline::{
     AccountScored, AccountTouched, Clock, Condition, Consistency, Homes, Outcome, Queue, Received, Stage, StageError, Store, Versioned,
@@ -45,6 +48,7 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
                     served.insert(home);
                     return Ok(served);
                 }
+                Ok(Scored::Unsent) => return Ok(served),
                 Ok(Scored::MergedInto(into)) => {
                     served.insert(home);
                     home = Home::Account(into);
@@ -59,9 +63,14 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
     async fn try_score(&self, workspace: &WorkspaceId, home: &Home) -> Result<Scored, StageError> {
         // The version is read strictly before the states: a state written after this read makes its own message, and a record
         // written after it fails our condition.
+        let early = if active(Mutant::VersionAfterStates) { Some(self.homes.gather(workspace, home, Consistency::Strong).await?) } else { None };
         let before = self.homes.score(workspace, home, Consistency::Strong).await?;
-        let gathered = self.homes.gather(workspace, home, Consistency::Strong).await?;
+        let gathered = match early {
+            Some(gathered) => gathered,
+            None => self.homes.gather(workspace, home, Consistency::Strong).await?,
+        };
         let known = before.as_ref().map_or(0, |before| before.record.model);
+        let known = if active(Mutant::OldModelWrites) { 0 } else { known };
         let model = self.models.at_least(workspace, known).await?;
         if model.version() < known {
             return Err(StageError::retry("the account was scored with a newer model than can be read"));
@@ -70,11 +79,19 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
         let mut record = record::compute(home, &gathered, &model, now.day(), now);
         let merged = record.merged_into.clone();
         if self.is_served(before.as_ref(), &record, now) {
+            if active(Mutant::ScoreSendSkipped) {
+                return Ok(Scored::Unsent);
+            }
             return Ok(merged.map_or(Scored::Done, Scored::MergedInto));
         }
         self.set_due(workspace, home, before.as_ref(), &mut record, now).await?;
         let version = before.map_or(0, |before| before.version);
-        let write = put_record(home_key(workspace, home, SCORE), version, &record)?;
+        let mut write = put_record(home_key(workspace, home, SCORE), version, &record)?;
+        if active(Mutant::ScoreWrittenBlindly)
+            && let Write::Put(_, condition) = &mut write
+        {
+            *condition = Condition::Always;
+        }
         self.homes.store().write(write).await?;
         Ok(merged.map_or(Scored::Done, Scored::MergedInto))
     }
@@ -107,6 +124,8 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
 
 enum Scored {
     Done,
+    /// Only a deliberate bug leaves a send out.
+    Unsent,
     MergedInto(AccountId),
 }
 

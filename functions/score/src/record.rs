@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 const REASONS: usize = 3;
 
 /// Computes the record of a home as of `as_of`.
-pub(crate) fn compute(home: &Home, gathered: &Gathered, model: &Model, as_of: Day, now: Timestamp) -> ScoreRecord {
+pub fn compute(home: &Home, gathered: &Gathered, model: &Model, as_of: Day, now: Timestamp) -> ScoreRecord {
     let account = gathered.own.account.as_ref().map(|account| &account.record);
     let inputs = inputs_digest(gathered);
     let stamp = hash64(&[&inputs.to_le_bytes(), &account_versions(gathered), &model.digest().to_le_bytes(), &as_of.0.to_le_bytes()]);

@@ -3,7 +3,10 @@
 
 use aws_lambda_events::event::sqs::SqsMessage;
 pub use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
-use domain::Timestamp;
+use domain::{
+    Timestamp,
+    mutant::{Mutant, active},
+};
 use futures::FutureExt;
 use pipeline::{
     Outcome, Queue, QueueError, Received, Stage, StageError,
@@ -286,6 +289,9 @@ impl<Q, D: DeadQueue> Settling<'_, Q, D> {
         M: messages::Message,
         Q: Queue<M>,
     {
+        if active(Mutant::SplitLost) {
+            return Ok(());
+        }
         for (part, reason) in &reject {
             let body = messages::encode(part).map_err(|e| QueueError::Refused { reason: e.to_string() })?;
             self.dead.park(&body, reason, self.stage).await?;

@@ -91,6 +91,10 @@ pub struct Event {
     /// The client claimed a moment in the future; `timestamp` was clamped.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub clamped: bool,
+    /// By how many milliseconds `timestamp` is later than the moment that the client named; absent when it named none. Copies
+    /// of an event may be corrected differently, but name the same moment.
+    #[serde(rename = "skew", default, skip_serializing_if = "Option::is_none")]
+    pub skew_ms: Option<i64>,
     /// The address of the request, or of `context.ip` when `context.direct` is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip: Option<String>,
@@ -143,6 +147,11 @@ impl Event {
     /// The order in which facts about one thing supersede each other: time, then a digest of the message id.
     pub fn order(&self) -> Order {
         Order { at: self.timestamp, tie: self.id_hash() }
+    }
+
+    /// The moment that the client named: the same in every copy of the event.
+    pub fn claimed_at(&self) -> Option<Timestamp> {
+        self.skew_ms.map(|skew| self.timestamp.plus_millis(skew.saturating_neg()))
     }
 
     /// 64 bits of digest of the message id.

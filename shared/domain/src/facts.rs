@@ -11,8 +11,9 @@ use crate::{
     hash64,
     mapping::AccountMapping,
 };
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Nothing derived looks back further than this many days.
 pub const LOOK_BACK_DAYS: i32 = 395;
@@ -24,8 +25,11 @@ const SESSION_EPOCH_DAYS: i32 = 32;
 /// the order of events does not matter. Nobody human comes near it.
 const KEPT: usize = 4_000;
 
+/// Minutes since the epoch, each once.
+pub type Minutes = LiteMap<u32, ()>;
+
 /// Counts per UTC day.
-pub type PerDay = BTreeMap<Day, u32>;
+pub type PerDay = LiteMap<Day, u32>;
 
 /// What is known of a person or of a lead's company from traits, each with the event that said it last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -62,39 +66,9 @@ impl Trait {
     ];
 }
 
-/// What one lead's identity did and said.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Facts {
-    /// The set of matching parts that the counts below were made with.
-    #[serde(rename = "p")]
-    pub parts: u64,
-    /// Distinct events.
-    #[serde(rename = "n")]
-    pub count: u64,
-    /// Distinct events that were at most a day old when they came.
-    #[serde(rename = "f")]
-    pub fresh: u64,
-    /// The earliest event.
-    #[serde(rename = "a")]
-    pub first_seen: Option<Timestamp>,
-    /// The latest event.
-    #[serde(rename = "z")]
-    pub last_seen: Option<Timestamp>,
-    /// Activity per channel and day.
-    #[serde(rename = "c", default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub channels: BTreeMap<Channel, PerDay>,
-    /// Events by the exact set of parts that matched them, per day.
-    #[serde(rename = "m", default, skip_serializing_if = "Vec::is_empty")]
-    pub matched: Vec<Matched>,
-    /// For parts that count once per something: the earliest day of each key.
-    #[serde(rename = "k", default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub keys: BTreeMap<PartId, BTreeMap<u32, Day>>,
-    /// For parts that count once in so many hours: the minutes (since the epoch) of all matching events.
-    #[serde(rename = "t", default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub minutes: BTreeMap<PartId, BTreeSet<u32>>,
-    /// Distinct sessions with their earliest day.
-    #[serde(rename = "s", default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub sessions: BTreeMap<u32, Day>,
+/// What an identity said about who it is and where it belongs: the latest statement of each kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
     /// The latest statement of each trait; `None` when it was cleared.
     #[serde(rename = "r", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub traits: BTreeMap<Trait, (Order, Option<String>)>,
@@ -104,19 +78,77 @@ pub struct Facts {
     /// The external id of an account that an event named last: its kind and value.
     #[serde(rename = "e", default, skip_serializing_if = "Option::is_none")]
     pub external: Option<(Order, String, String)>,
+}
+
+impl Evidence {
+    /// Takes in what somebody else says; the latest statement of each kind wins. Tells whether anything changed.
+    pub fn merge(&mut self, other: &Self) -> bool {
+        let mut changed = false;
+        if other.named.as_ref().map(|(order, _)| *order) > self.named.as_ref().map(|(order, _)| *order) {
+            self.named.clone_from(&other.named);
+            changed = true;
+        }
+        if other.external.as_ref().map(|(order, ..)| *order) > self.external.as_ref().map(|(order, ..)| *order) {
+            self.external.clone_from(&other.external);
+            changed = true;
+        }
+        for (which, stated) in &other.traits {
+            if self.traits.get(which).is_none_or(|(known, _)| *known < stated.0) {
+                self.traits.insert(*which, stated.clone());
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// The latest value of a trait.
+    pub fn stated(&self, which: Trait) -> Option<&str> {
+        self.traits.get(&which)?.1.as_deref()
+    }
+
+    /// Whether it says something else than another, whenever either was said.
+    pub fn differs(&self, other: &Self) -> bool {
+        self.named.as_ref().map(|(_, named)| named) != other.named.as_ref().map(|(_, named)| named)
+            || self.external.as_ref().map(|(_, kind, id)| (kind, id)) != other.external.as_ref().map(|(_, kind, id)| (kind, id))
+            || self.traits.iter().map(|(which, (_, text))| (which, text)).ne(other.traits.iter().map(|(which, (_, text))| (which, text)))
+    }
+}
+
+/// What one lead's identity did and said.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Facts {
+    /// The set of matching parts that the counts below were made with.
+    pub parts: u64,
+    /// Distinct events.
+    pub count: u64,
+    /// Distinct events that were at most a day old when they came.
+    pub fresh: u64,
+    /// The earliest event.
+    pub first_seen: Option<Timestamp>,
+    /// The latest event.
+    pub last_seen: Option<Timestamp>,
+    /// Activity per channel and day.
+    pub channels: LiteMap<Channel, PerDay>,
+    /// Events by the exact set of parts that matched them, per day.
+    pub matched: Vec<Matched>,
+    /// For parts that count once per something: the earliest day of each key.
+    pub keys: LiteMap<PartId, LiteMap<u32, Day>>,
+    /// For parts that count once in so many hours: the minutes (since the epoch) of all matching events.
+    pub minutes: LiteMap<PartId, Minutes>,
+    /// Distinct sessions with their earliest day.
+    pub sessions: LiteMap<u32, Day>,
+    /// What was said about who this is and where it belongs.
+    pub said: Evidence,
     /// Fields of the lead's own account, from events that name no account.
-    #[serde(rename = "o", default, skip_serializing_if = "FieldFacts::is_empty")]
     pub fields: FieldFacts,
 }
 
 /// Events that exactly these parts matched.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matched {
     /// The parts, in order of their ids.
-    #[serde(rename = "p")]
     pub parts: Vec<PartId>,
     /// How many on each day.
-    #[serde(rename = "d")]
     pub days: PerDay,
 }
 
@@ -132,11 +164,13 @@ fn session_key(event: &Event, view: &mut EventView<'_>) -> u32 {
         }
         None => hash64(&[b"half hour", &(event.timestamp.seconds().div_euclid(1800)).to_le_bytes()]),
     };
-    (hash >> 32) as u32
+    // 24 bits: of two people in ten thousand with sixty sessions, one is counted a session short; every bit is stored for every session.
+    (hash >> 40) as u32
 }
 
-fn earliest(map: &mut BTreeMap<u32, Day>, key: u32, day: Day) {
-    map.entry(key).and_modify(|known| *known = (*known).min(day)).or_insert(day);
+fn earliest(map: &mut LiteMap<u32, Day>, key: u32, day: Day) {
+    let known = map.entry(key).or_insert(day);
+    *known = (*known).min(day);
 }
 
 impl Facts {
@@ -162,6 +196,20 @@ impl Facts {
         self.last_seen = Some(self.last_seen.map_or(at, |known| known.max(at)));
         self.absorb_statements(event, &mut view, mapping);
         self.absorb_activity(event, &mut view, matcher);
+    }
+
+    /// About how many bytes the facts take when they are stored in the form of `pipeline::state_body`. Only how much the window of
+    /// counted ids may take hangs on it.
+    pub fn stored_bytes(&self) -> usize {
+        let series = self.channels.values().chain(self.matched.iter().map(|matched| &matched.days));
+        let (days, counts) = series.fold((0, 0), |(days, counts), series| (days.max(series.len()), counts + series.len()));
+        let sessions = self.sessions.len() * 4;
+        let keys: usize = self.keys.values().map(|keys| if keys.len() * 2 > self.sessions.len() { keys.len() } else { keys.len() * 5 }).sum();
+        let minutes: usize = self.minutes.values().map(|minutes| minutes.len() * 2).sum();
+        let parts = (self.matched.len() + self.keys.len()) * 8;
+        let text = |text: &Option<String>| 16 + text.as_ref().map_or(0, String::len);
+        let said: usize = self.said.traits.values().map(|(_, stated)| text(stated)).sum::<usize>() + if self.said.named.is_some() { 40 } else { 0 };
+        20 + days + counts + sessions + keys + minutes + parts + said + self.fields.len() * 40
     }
 
     /// The first day that still counts.
@@ -201,7 +249,7 @@ impl Facts {
                 Counted::Key(key) => earliest(self.keys.entry(part).or_default(), key, day),
                 Counted::Minute => {
                     let minute = u32::try_from(event.timestamp.seconds().div_euclid(60)).unwrap_or_default();
-                    self.minutes.entry(part).or_default().insert(minute);
+                    self.minutes.entry(part).or_default().insert(minute, ());
                 }
             }
         }
@@ -210,15 +258,15 @@ impl Facts {
     fn absorb_statements(&mut self, event: &Event, view: &mut EventView<'_>, mapping: &AccountMapping) {
         let order = event.order();
         if let Some(account) = &event.account {
-            let later = self.named.as_ref().is_none_or(|(known, _)| *known < order);
+            let later = self.said.named.as_ref().is_none_or(|(known, _)| *known < order);
             if later && event.kind != CallKind::AccountEvent {
-                self.named = Some((order, account.clone()));
+                self.said.named = Some((order, account.clone()));
             }
         }
         if let Some((kind, id)) = external_account(view)
-            && self.external.as_ref().is_none_or(|(known, _, _)| *known < order)
+            && self.said.external.as_ref().is_none_or(|(known, _, _)| *known < order)
         {
-            self.external = Some((order, kind, id));
+            self.said.external = Some((order, kind, id));
         }
         self.absorb_traits(event, view, order);
         // Fields of an account that the event names go to that account, not with the lead.
@@ -245,8 +293,8 @@ impl Facts {
                 if text.is_none() && !found.is_null() {
                     continue;
                 }
-                if self.traits.get(&which).is_none_or(|(known, _)| *known < order) {
-                    self.traits.insert(which, (order, text));
+                if self.said.traits.get(&which).is_none_or(|(known, _)| *known < order) {
+                    self.said.traits.insert(which, (order, text));
                 }
                 break;
             }
@@ -257,11 +305,9 @@ impl Facts {
     /// dropped by themselves, sessions by the end of their epoch, and what counts once for ever is kept.
     fn prune(&mut self, matcher: &Matcher) {
         let horizon = self.horizon();
-        let old_day = |days: &PerDay| days.first_key_value().is_some_and(|(day, _)| *day < horizon);
+        let old_day = |days: &PerDay| days.first().is_some_and(|(day, _)| *day < horizon);
         if self.channels.values().any(old_day) {
-            for days in self.channels.values_mut() {
-                days.retain(|day, _| *day >= horizon);
-            }
+            self.channels.iter_mut().for_each(|(_, days)| days.retain(|day, _| *day >= horizon));
             self.channels.retain(|_, days| !days.is_empty());
         }
         if self.matched.iter().any(|matched| old_day(&matched.days)) {
@@ -271,65 +317,40 @@ impl Facts {
             self.matched.retain(|matched| !matched.days.is_empty());
         }
         let oldest_epoch = horizon.0.div_euclid(SESSION_EPOCH_DAYS);
-        self.sessions.retain(|_, day| day.0.div_euclid(SESSION_EPOCH_DAYS) >= oldest_epoch);
-        for (part, keys) in &mut self.keys {
-            match matcher.memory(*part) {
-                Memory::Forever => {}
-                Memory::Session => keys.retain(|_, day| day.0.div_euclid(SESSION_EPOCH_DAYS) >= oldest_epoch),
-                Memory::Day => keys.retain(|_, day| *day >= horizon),
+        let epoch_is_old = |day: Day| day.0.div_euclid(SESSION_EPOCH_DAYS) < oldest_epoch;
+        if self.first_seen.is_none_or(|first| epoch_is_old(first.day())) {
+            self.sessions.retain(|_, day| !epoch_is_old(*day));
+            for (part, keys) in self.keys.iter_mut() {
+                match matcher.memory(*part) {
+                    Memory::Forever => {}
+                    Memory::Session => keys.retain(|_, day| !epoch_is_old(*day)),
+                    Memory::Day => keys.retain(|_, day| *day >= horizon),
+                }
             }
+            self.keys.retain(|_, keys| !keys.is_empty());
         }
-        self.keys.retain(|_, keys| !keys.is_empty());
         let first_minute = u32::try_from(horizon.start().seconds().div_euclid(60)).unwrap_or_default();
-        for minutes in self.minutes.values_mut() {
-            if minutes.first().is_some_and(|minute| *minute < first_minute) {
-                *minutes = minutes.split_off(&first_minute);
-            }
+        if self.minutes.values().any(|minutes| minutes.first().is_some_and(|(minute, ())| *minute < first_minute)) {
+            self.minutes.iter_mut().for_each(|(_, minutes)| minutes.retain(|minute, ()| *minute >= first_minute));
+            self.minutes.retain(|_, minutes| !minutes.is_empty());
         }
-        self.minutes.retain(|_, minutes| !minutes.is_empty());
-        while self.sessions.len() > KEPT {
-            self.sessions.pop_last();
-        }
-        for keys in self.keys.values_mut() {
-            while keys.len() > KEPT {
-                keys.pop_last();
-            }
-        }
-        for minutes in self.minutes.values_mut() {
-            while minutes.len() > KEPT {
-                minutes.pop_first();
+        keep_first(&mut self.sessions);
+        self.keys.iter_mut().for_each(|(_, keys)| keep_first(keys));
+        for (_, minutes) in self.minutes.iter_mut() {
+            if minutes.len() > KEPT {
+                let excess = minutes.len() - KEPT;
+                let first_kept = minutes.get_indexed(excess).map_or(0, |(minute, ())| *minute);
+                minutes.retain(|minute, ()| *minute >= first_kept);
             }
         }
     }
+}
 
-    /// Only what says where somebody belongs: for the user that an anonymous id turns out to be.
-    #[must_use]
-    pub fn evidence(&self) -> Self {
-        Self { named: self.named.clone(), external: self.external.clone(), traits: self.traits.clone(), ..Self::default() }
-    }
-
-    /// Takes in what somebody else says about where they belong; the latest statement of each kind wins. Tells whether anything changed.
-    pub fn merge_evidence(&mut self, other: &Self) -> bool {
-        let before = self.evidence();
-        let named = |facts: &Self| facts.named.as_ref().map(|(order, _)| *order);
-        if named(other) > named(self) {
-            self.named.clone_from(&other.named);
-        }
-        let external = |facts: &Self| facts.external.as_ref().map(|(order, _, _)| *order);
-        if external(other) > external(self) {
-            self.external.clone_from(&other.external);
-        }
-        for (which, stated) in &other.traits {
-            if self.traits.get(which).is_none_or(|(known, _)| *known < stated.0) {
-                self.traits.insert(*which, stated.clone());
-            }
-        }
-        self.evidence() != before
-    }
-
-    /// The latest value of a trait.
-    pub fn stated(&self, which: Trait) -> Option<&str> {
-        self.traits.get(&which)?.1.as_deref()
+/// Keeps the smallest keys.
+fn keep_first(keys: &mut LiteMap<u32, Day>) {
+    if keys.len() > KEPT {
+        let end = keys.get_indexed(KEPT).map_or(u32::MAX, |(key, _)| *key);
+        keys.retain(|key, _| *key < end);
     }
 }
 

@@ -3,10 +3,11 @@
 use crate::{
     Day, IdentityId, IdentityKind, Timestamp,
     engagement::PartId,
-    facts::{Facts, PerDay, Trait},
+    facts::{Evidence, Facts, Minutes, PerDay, Trait},
     mail::EmailAddress,
     state::IdentityState,
 };
+use litemap::LiteMap;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An anonymous identity with more activity than this on a UTC day is taken for a machine: the day scores nothing.
@@ -31,9 +32,9 @@ pub struct LeadCounts {
     /// Events by the set of parts that matched them.
     pub matched: BTreeMap<Vec<PartId>, PerDay>,
     /// The earliest day of each key.
-    pub keys: BTreeMap<PartId, BTreeMap<u32, Day>>,
+    pub keys: LiteMap<PartId, LiteMap<u32, Day>>,
     /// Minutes of events that count once in so many hours.
-    pub minutes: BTreeMap<PartId, BTreeSet<u32>>,
+    pub minutes: LiteMap<PartId, Minutes>,
 }
 
 impl<'s> Lead<'s> {
@@ -41,7 +42,7 @@ impl<'s> Lead<'s> {
     /// id it is linked to; a role or shared mailbox unites nobody.
     pub fn group(states: &[(IdentityId, &'s IdentityState)]) -> Vec<Self> {
         let address: BTreeMap<IdentityId, Option<String>> =
-            states.iter().map(|(id, state)| (*id, personal_address(&state.facts))).collect();
+            states.iter().map(|(id, state)| (*id, personal_address(&state.facts.said))).collect();
         let mut groups: BTreeMap<String, Vec<(IdentityId, &'s IdentityState)>> = BTreeMap::new();
         for (id, state) in states {
             // A linked anonymous id follows its user's address; an address of its own does not move it elsewhere.
@@ -88,7 +89,7 @@ impl<'s> Lead<'s> {
 
     /// The latest statement of a trait by any of its identities.
     pub fn stated(&self, which: Trait) -> Option<&'s str> {
-        let latest = self.identities.iter().filter_map(|(_, state)| state.facts.traits.get(&which)).max_by_key(|(order, _)| *order);
+        let latest = self.identities.iter().filter_map(|(_, state)| state.facts.said.traits.get(&which)).max_by_key(|(order, _)| *order);
         latest?.1.as_deref()
     }
 
@@ -118,19 +119,22 @@ impl<'s> Lead<'s> {
             let barred = barred_days(facts, limit);
             for matched in &facts.matched {
                 let days = counts.matched.entry(matched.parts.clone()).or_default();
-                for (day, n) in matched.days.iter().filter(|(day, _)| !barred.contains(day)) {
+                for (day, n) in matched.days.iter().filter(|(day, _)| !barred.contains(*day)) {
                     *days.entry(*day).or_default() += n;
                 }
             }
-            for (part, keys) in &facts.keys {
+            for (part, keys) in facts.keys.iter() {
                 let known = counts.keys.entry(*part).or_default();
                 for (key, day) in keys.iter().filter(|(_, day)| !barred.contains(day)) {
-                    known.entry(*key).and_modify(|first| *first = (*first).min(*day)).or_insert(*day);
+                    let first = known.entry(*key).or_insert(*day);
+                    *first = (*first).min(*day);
                 }
             }
-            for (part, minutes) in &facts.minutes {
-                let allowed = minutes.iter().filter(|minute| !barred.contains(&minute_day(**minute)));
-                counts.minutes.entry(*part).or_default().extend(allowed);
+            for (part, minutes) in facts.minutes.iter() {
+                let known = counts.minutes.entry(*part).or_default();
+                for minute in minutes.keys().filter(|minute| !barred.contains(&minute_day(**minute))) {
+                    known.insert(*minute, ());
+                }
             }
         }
         counts
@@ -145,7 +149,7 @@ pub fn minute_day(minute: u32) -> Day {
 fn barred_days(facts: &Facts, limit: u32) -> BTreeSet<Day> {
     let mut totals = PerDay::new();
     for days in facts.channels.values() {
-        for (day, n) in days {
+        for (day, n) in days.iter() {
             *totals.entry(*day).or_default() += n;
         }
     }
@@ -153,7 +157,7 @@ fn barred_days(facts: &Facts, limit: u32) -> BTreeSet<Day> {
 }
 
 /// The e-mail address by which a person is known, unless it is a role or shared mailbox.
-pub fn personal_address(facts: &Facts) -> Option<String> {
-    let address = EmailAddress::new(facts.stated(Trait::Email)?).ok()?;
+pub fn personal_address(said: &Evidence) -> Option<String> {
+    let address = EmailAddress::new(said.stated(Trait::Email)?).ok()?;
     if address.is_role() { None } else { Some(address.as_str().to_lowercase()) }
 }

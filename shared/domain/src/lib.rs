@@ -19,6 +19,7 @@ pub mod mutant;
 pub mod problem;
 pub mod profile;
 pub mod resolution;
+mod scan;
 pub mod score;
 pub mod segment;
 pub mod state;

@@ -26,8 +26,6 @@ pub enum Mutant {
     FirstFoldedCopyKept,
     /// Folding again stops at parcels of the last days.
     RefoldForgetsOld,
-    /// Parcels past their time are folded again.
-    ExpiredParcelFolded,
     /// Resolve acknowledges messages whose parcels were not folded.
     AckBeforeWrite,
     /// Resolve sends nothing when it finds its work done.
@@ -56,15 +54,15 @@ pub enum Mutant {
     DueNotLeased,
     /// Dispatch makes a new delivery id at every attempt.
     DeliveryIdByMoment,
-    /// Dispatch forgets which transition took the cooldown.
-    CooldownForgetsTaker,
+    /// Dispatch takes the cooldown before it writes the deliveries, and forgets for which transition.
+    CooldownTakenApart,
     /// A split message is acknowledged although its parts were not sent.
     SplitLost,
 }
 
 impl Mutant {
     /// Every deliberate bug.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 26] = [
         Self::SharedBatchId,
         Self::StateBeforeParcel,
         Self::StateReadEventually,
@@ -75,7 +73,6 @@ impl Mutant {
         Self::UnfinishedSpillBelieved,
         Self::FirstFoldedCopyKept,
         Self::RefoldForgetsOld,
-        Self::ExpiredParcelFolded,
         Self::AckBeforeWrite,
         Self::ResolveSendSkipped,
         Self::MoveWithoutDue,
@@ -90,7 +87,7 @@ impl Mutant {
         Self::StandingWrittenBlindly,
         Self::DueNotLeased,
         Self::DeliveryIdByMoment,
-        Self::CooldownForgetsTaker,
+        Self::CooldownTakenApart,
         Self::SplitLost,
     ];
 }

@@ -3,7 +3,7 @@
 use crate::{
     AccountId,
     engagement::RuleFault,
-    facts::{Facts, Trait},
+    facts::{Evidence, Trait},
 };
 use serde::{Deserialize, Serialize};
 
@@ -56,15 +56,15 @@ impl ProfileMapping {
     }
 
     /// The account that the first matching rule names.
-    pub fn account(&self, facts: &Facts) -> Option<&AccountId> {
-        self.rules.iter().find(|rule| rule.matches(facts)).map(|rule| &rule.account_id)
+    pub fn account(&self, said: &Evidence) -> Option<&AccountId> {
+        self.rules.iter().find(|rule| rule.matches(said)).map(|rule| &rule.account_id)
     }
 }
 
 impl ProfileRule {
-    fn matches(&self, facts: &Facts) -> bool {
+    fn matches(&self, said: &Evidence) -> bool {
         let wanted = self.equals.trim().to_lowercase();
-        let stated = |which| facts.stated(which).map(|text| text.trim().to_lowercase());
+        let stated = |which| said.stated(which).map(|text| text.trim().to_lowercase());
         match self.when {
             ProfileField::EmailDomain => stated(Trait::Email).is_some_and(|email| {
                 let Some((_, domain)) = email.rsplit_once('@') else { return false };

@@ -2,7 +2,7 @@
 
 use crate::{
     AccountId, Home, IdentityId, NamedBy,
-    facts::{Facts, Trait},
+    facts::{Evidence, Trait},
     lead::personal_address,
     mail::{DomainClass, EmailAddress, WebDomain},
     model::Model,
@@ -80,8 +80,8 @@ impl Method {
 }
 
 /// The web domain of a lead's company by its e-mail address: none for free-mail, disposable, academic and own domains.
-pub fn company_domain(facts: &Facts, model: &Model) -> Option<WebDomain> {
-    let address = EmailAddress::new(facts.stated(Trait::Email)?).ok()?;
+pub fn company_domain(said: &Evidence, model: &Model) -> Option<WebDomain> {
+    let address = EmailAddress::new(said.stated(Trait::Email)?).ok()?;
     match address.domain_class() {
         DomainClass::Corporate(domain) if !model.is_own_domain(domain.as_str()) => Some(domain),
         _ => None,
@@ -89,25 +89,25 @@ pub fn company_domain(facts: &Facts, model: &Model) -> Option<WebDomain> {
 }
 
 /// The claims of an identity's facts, the strongest first.
-pub fn claims(facts: &Facts, model: &Model) -> Vec<Claim> {
+pub fn claims(said: &Evidence, model: &Model) -> Vec<Claim> {
     let mut claims = Vec::new();
-    if let Some((_, named)) = &facts.named {
+    if let Some((_, named)) = &said.named {
         let method = match named.by {
             NamedBy::AccountId | NamedBy::AccountEvent => Method::AccountId,
             NamedBy::GroupId => Method::GroupId,
         };
         claims.push(Claim::Account(method, named.id.clone()));
     }
-    if let Some((_, kind, id)) = &facts.external {
+    if let Some((_, kind, id)) = &said.external {
         claims.push(Claim::External(kind.clone(), id.clone()));
     }
-    if let Some(account) = model.document.profiles.account(facts) {
+    if let Some(account) = model.document.profiles.account(said) {
         claims.push(Claim::Account(Method::ProfileMapping, account.clone()));
     }
-    if let Some(domain) = company_domain(facts, model) {
+    if let Some(domain) = company_domain(said, model) {
         claims.push(Claim::Domain(Method::EmailDomain, domain));
     }
-    let website = facts.stated(Trait::Website).and_then(WebDomain::from_url);
+    let website = said.stated(Trait::Website).and_then(WebDomain::from_url);
     if let Some(domain) = website.filter(|domain| domain.is_corporate() && !model.is_own_domain(domain.as_str())) {
         claims.push(Claim::Domain(Method::Website, domain));
     }
@@ -115,8 +115,8 @@ pub fn claims(facts: &Facts, model: &Model) -> Vec<Claim> {
 }
 
 /// Where a lead lives that no account claims: people are kept together by their personal e-mail address.
-pub fn unresolved_home(identity: IdentityId, facts: &Facts) -> Home {
-    match personal_address(facts) {
+pub fn unresolved_home(identity: IdentityId, said: &Evidence) -> Home {
+    match personal_address(said) {
         Some(address) => Home::Lead(IdentityId::of_address(&address)),
         None => Home::Lead(identity),
     }

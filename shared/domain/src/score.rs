@@ -126,7 +126,7 @@ impl CompiledEngagement {
         let mut earning = BTreeMap::new();
         for (parts, days) in &counts.matched {
             if parts.iter().any(|part| self.earning.contains(part)) {
-                for (day, n) in days {
+                for (day, n) in days.iter() {
                     *earning.entry(*day).or_default() += n;
                 }
             }
@@ -178,7 +178,7 @@ fn counted_days(rule: &EngagementRule, part: PartId, counts: &LeadCounts) -> Vec
     match &rule.part.count {
         CountMode::Every | CountMode::OncePerDay => {
             for (_, matched) in counts.matched.iter().filter(|(parts, _)| parts.contains(&part)) {
-                for (day, n) in matched {
+                for (day, n) in matched.iter() {
                     *days.entry(*day).or_default() += n;
                 }
             }
@@ -187,13 +187,13 @@ fn counted_days(rule: &EngagementRule, part: PartId, counts: &LeadCounts) -> Vec
             }
         }
         CountMode::OncePerLead | CountMode::OncePerSession | CountMode::OncePerKey { .. } | CountMode::OncePerKeyAndDay { .. } => {
-            for day in counts.keys.get(&part).into_iter().flat_map(BTreeMap::values) {
+            for day in counts.keys.get(&part).into_iter().flat_map(|keys| keys.values()) {
                 *days.entry(*day).or_default() += 1;
             }
         }
         CountMode::OncePerHours { hours } => {
             let mut next = 0_u32;
-            for minute in counts.minutes.get(&part).into_iter().flatten().copied() {
+            for minute in counts.minutes.get(&part).into_iter().flat_map(|minutes| minutes.keys()).copied() {
                 if minute >= next {
                     *days.entry(minute_day(minute)).or_default() += 1;
                     next = minute.saturating_add(hours.saturating_mul(60));

@@ -6,9 +6,16 @@ use crate::{
         Standing, Versioned, domain_key, due_key, from_item, home_key, home_partition, identity_key, lead_levels_key, standing_key,
         state_key, text,
     },
+    state_body,
     store::{Body, Condition, Consistency, Item, Key, Query, Store, StoreError, Table, Write},
 };
-use domain::{AccountId, Home, IdentityId, Timestamp, WorkspaceId, evaluate::Inputs, field::FieldFacts, state::IdentityState};
+use domain::{
+    AccountId, Home, IdentityId, Timestamp, WorkspaceId,
+    evaluate::Inputs,
+    field::FieldFacts,
+    mutant::{Mutant, active},
+    state::IdentityState,
+};
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::BTreeSet;
 
@@ -89,7 +96,7 @@ pub fn put_state(
     condition: Condition,
 ) -> Result<Write, StoreError> {
     let key = state_key(workspace, home, &state.identity.id());
-    let bytes = rmp_serde::to_vec_named(state).map_err(|e| StoreError::Refused { source: Box::new(e) })?;
+    let bytes = state_body::encode(state).map_err(|e| StoreError::Refused { source: Box::new(e) })?;
     Ok(Write::Put(Item { key, version, body: Body::Bytes(bytes), expires_at: None }, condition))
 }
 
@@ -108,7 +115,7 @@ fn read_state(item: &Item) -> Result<StoredState, StoreError> {
     let Body::Bytes(bytes) = &item.body else {
         return Err(corrupt("the body is no bytes".into()));
     };
-    let state = rmp_serde::from_slice(bytes).map_err(|e| corrupt(Box::new(e)))?;
+    let state = state_body::decode(bytes).map_err(|e| corrupt(Box::new(e)))?;
     Ok(StoredState { identity, version: item.version, state })
 }
 
@@ -148,7 +155,8 @@ impl<S: Store> HomeStore<S> {
 
     /// An identity's state, strongly consistent.
     pub async fn state(&self, workspace: &WorkspaceId, home: &Home, identity: &IdentityId) -> Result<Option<StoredState>, StoreError> {
-        let item = self.store.read(&state_key(workspace, home, identity), Consistency::Strong).await?;
+        let consistency = if active(Mutant::StateReadEventually) { Consistency::Eventual } else { Consistency::Strong };
+        let item = self.store.read(&state_key(workspace, home, identity), consistency).await?;
         item.as_ref().map(read_state).transpose()
     }
 

@@ -15,6 +15,7 @@ pub mod queue;
 pub mod records;
 pub mod secrets;
 pub mod stage;
+pub mod state_body;
 pub mod store;
 
 pub use clock::{Clock, Entropy, ManualClock, SystemClock, SystemEntropy};
@@ -24,4 +25,4 @@ pub use queue::{Homes, Queue, QueueError};
 pub use records::Versioned;
 pub use secrets::{SecretError, Secrets};
 pub use stage::{Outcome, Received, Stage, StageError};
-pub use store::{Body, Condition, Consistency, Item, Key, Page, Query, Store, StoreError, Table, Write};
+pub use store::{Body, Condition, Consistency, Item, Key, Page, Query, Scan, ScanPage, Store, StoreError, Table, Write};

@@ -3,8 +3,9 @@
 use crate::{
     messages::{self, Message},
     queue::{Queue, QueueError},
-    store::{Condition, Consistency, Item, Key, Page, Query, Store, StoreError, Table, Write},
+    store::{Condition, Consistency, Item, Key, Page, Query, Scan, ScanPage, Store, StoreError, Table, Write},
 };
+use domain::hash64;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,
@@ -109,6 +110,35 @@ impl Store for MemoryStore {
         items.truncate(limit);
         let next = if more { items.last().map(|item| item.key.sk.clone()) } else { None };
         Ok(Page { items, next })
+    }
+
+    async fn scan(&self, scan: &Scan) -> Result<ScanPage, StoreError> {
+        if scan.segment >= scan.of {
+            return Err(StoreError::Refused { source: format!("there is no segment {} of {}", scan.segment, scan.of).into() });
+        }
+        let partitions = self.lock();
+        let limit = if scan.limit == 0 { PAGE_ITEMS } else { scan.limit };
+        let first = scan.after.as_ref().map_or_else(String::new, |after| after.pk.clone());
+        let mut items: Vec<Item> = Vec::new();
+        let here = partitions
+            .range((scan.table, first)..)
+            .take_while(|((table, _), _)| *table == scan.table)
+            .filter(|((_, pk), _)| hash64(&[pk.as_bytes()]) % u64::from(scan.of) == u64::from(scan.segment));
+        for ((_, pk), partition) in here {
+            let from = match &scan.after {
+                Some(after) if after.pk == *pk => Bound::Excluded(after.sk.as_str()),
+                _ => Bound::Unbounded,
+            };
+            let room = (limit + 1).saturating_sub(items.len());
+            items.extend(partition.range::<str, _>((from, Bound::Unbounded)).take(room).map(|(_, item)| item.clone()));
+            if items.len() > limit {
+                break;
+            }
+        }
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = if more { items.last().map(|item| item.key.clone()) } else { None };
+        Ok(ScanPage { items, next })
     }
 
     async fn write(&self, write: Write) -> Result<(), StoreError> {

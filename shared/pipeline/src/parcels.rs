@@ -2,10 +2,15 @@
 
 use crate::{
     messages::{Parcel, Rejected},
-    records::{parcel_key, parcel_partition, rejected_key, segment_key, text},
-    store::{Body, Condition, Item, Query, Store, StoreError, Table, Write},
+    records::{parcel_key, parcel_partition, rejected_key, sealed_key, segment_key, text},
+    state_body,
+    store::{Body, Condition, Consistency, Item, Query, Store, StoreError, Table, Write},
 };
-use domain::{BatchId, DAY_MS, Event, IdentityId, Timestamp, WorkspaceId, hash64, state::Spilled};
+use domain::{
+    BatchId, DAY_MS, Event, IdentityId, Timestamp, WorkspaceId,
+    mutant::{Mutant, active},
+    state::{IdentityState, Left, RETRY_SPAN_MS, SPILL_LIFE_MS, Sealed, Segment, SegmentName, Spilled},
+};
 
 /// How long parcels are kept: 25 months.
 pub const PARCEL_LIFE_MS: i64 = 761 * DAY_MS;
@@ -14,8 +19,8 @@ pub const REJECTED_LIFE_MS: i64 = 90 * DAY_MS;
 
 /// Compression of parcels: the library's default trades well between time and size.
 const ZSTD_LEVEL: i32 = 3;
-/// Message ids in one segment: well below what an item may hold.
-const SEGMENT_IDS: usize = 1_000;
+/// Segments read at once: mostly the first few tell.
+const SEGMENTS_PER_PAGE: usize = 8;
 /// A parcel that unpacks to more than this was not written by us.
 const MAX_UNPACKED: usize = 16 * 1024 * 1024;
 
@@ -49,6 +54,13 @@ fn read_parcel(item: &Item) -> Result<StoredParcel, StoreError> {
     Ok(StoredParcel { batch, events })
 }
 
+fn read_segment(item: &Item) -> Result<Segment, StoreError> {
+    let Body::Bytes(bytes) = &item.body else {
+        return Err(corrupt(item, "segment of message ids", "the body is no bytes"));
+    };
+    state_body::decode_segment(bytes).map_err(|e| corrupt(item, "segment of message ids", e))
+}
+
 impl<S: Store> Parcels<S> {
     /// Over this store.
     pub const fn new(store: S) -> Self {
@@ -75,15 +87,17 @@ impl<S: Store> Parcels<S> {
         items.iter().filter(|item| item.expires_at.is_none_or(|at| at > now)).map(read_parcel).collect()
     }
 
-    /// Hands every parcel of an identity that is not past its time to `each`, oldest first, page by page, strongly consistent.
+    /// Hands every parcel of an identity after a batch that is not past its time to `each`, oldest first, page by page, strongly consistent.
     pub async fn each(
         &self,
         workspace: &WorkspaceId,
         identity: &IdentityId,
+        after: Option<BatchId>,
         now: Timestamp,
         mut each: impl FnMut(StoredParcel) + Send,
     ) -> Result<(), StoreError> {
-        let mut query = Query::partition(Table::Events, parcel_partition(workspace, identity)).prefix("P#");
+        let query = Query::partition(Table::Events, parcel_partition(workspace, identity)).prefix("P#");
+        let mut query = query.after(after.map(|batch| format!("P#{batch}")));
         loop {
             let page = self.store.query(&query).await?;
             for item in page.items.iter().filter(|item| item.expires_at.is_none_or(|at| at > now)) {
@@ -115,28 +129,77 @@ impl<S: Store> Parcels<S> {
         page.items.iter().filter(|item| item.expires_at.is_none_or(|at| at > now)).map(read_parcel).collect()
     }
 
-    /// Stores message ids that leave a window, in segments of bounded size. The same ids again are the same items.
-    pub async fn spill(&self, workspace: &WorkspaceId, identity: &IdentityId, spilled: Spilled, now: Timestamp) -> Result<(), StoreError> {
-        let expires_at = Some(now.plus_millis(domain::state::SPILL_LIFE_MS + DAY_MS));
-        for segment in spilled.segments(SEGMENT_IDS) {
-            let body = rmp_serde::to_vec(&segment).map_err(|e| StoreError::Refused { source: Box::new(e) })?;
-            let key = segment_key(workspace, identity, hash64(&[&body]));
-            self.store.write(Write::Put(Item { key, version: 1, body: Body::Bytes(body), expires_at }, Condition::Always)).await?;
+    /// Stores message ids that leave a window, oldest segment first. The same segment again is the same item.
+    pub async fn spill(
+        &self,
+        workspace: &WorkspaceId,
+        identity: &IdentityId,
+        segments: Vec<(SegmentName, Segment)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let expires_at = Some(now.plus_millis(SPILL_LIFE_MS + DAY_MS));
+        for (name, segment) in segments {
+            let key = segment_key(workspace, identity, name);
+            let body = Body::Bytes(state_body::encode_segment(&segment));
+            self.store.write(Write::Put(Item { key, version: 1, body, expires_at }, Condition::Always)).await?;
         }
         Ok(())
     }
 
-    /// The message ids that left an identity's window.
-    pub async fn spilled(&self, workspace: &WorkspaceId, identity: &IdentityId) -> Result<Spilled, StoreError> {
-        let query = Query::partition(Table::Events, parcel_partition(workspace, identity)).prefix("Z#");
-        let mut all = Spilled::default();
-        for item in self.store.query_all(query).await? {
-            let Body::Bytes(bytes) = &item.body else {
-                return Err(corrupt(&item, "segment of message ids", "the body is no bytes"));
-            };
-            all.extend(rmp_serde::from_slice(bytes).map_err(|e| corrupt(&item, "segment of message ids", e))?);
+    /// The message ids that left an identity's window and may be those of a batch made at `from` or later: as far back as a client
+    /// retries. Only segments that hang on the chain whose head the state names count.
+    pub async fn spilled(&self, workspace: &WorkspaceId, identity: &IdentityId, left: &Left, from: Timestamp) -> Result<Spilled, StoreError> {
+        let oldest = from.plus_millis(-RETRY_SPAN_MS);
+        let mut query = Query::partition(Table::Events, parcel_partition(workspace, identity))
+            .between("Z#", format!("Z#{:08x}~", left.head.number))
+            .descending()
+            .limit(SEGMENTS_PER_PAGE);
+        let mut spilled = Spilled::default();
+        let mut wanted = left.head;
+        loop {
+            let page = self.store.query(&query).await?;
+            for item in &page.items {
+                let believed = active(Mutant::UnfinishedSpillBelieved);
+                if item.key.sk != segment_key(workspace, identity, wanted).sk && !believed {
+                    continue;
+                }
+                let segment = read_segment(item)?;
+                spilled.add(&segment);
+                match segment.previous.filter(|_| segment.newest >= oldest) {
+                    Some(previous) => wanted = previous,
+                    None if believed => {}
+                    None => return Ok(spilled),
+                }
+            }
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return Ok(spilled),
+            }
         }
-        Ok(all)
+    }
+
+    /// Stores what the parcels up to a batch add up to.
+    pub async fn seal(&self, workspace: &WorkspaceId, sealed: Sealed, sum: &IdentityState) -> Result<(), StoreError> {
+        let key = sealed_key(workspace, &sum.identity.id(), sealed);
+        let body = Body::Bytes(state_body::encode(sum).map_err(|e| StoreError::Refused { source: Box::new(e) })?);
+        let expires_at = Some(sealed.until.at().plus_millis(PARCEL_LIFE_MS));
+        self.store.write(Write::Put(Item { key, version: 1, body, expires_at }, Condition::Always)).await
+    }
+
+    /// What was sealed, if it is still there and not past its time.
+    pub async fn sealed(
+        &self,
+        workspace: &WorkspaceId,
+        identity: &IdentityId,
+        sealed: Sealed,
+        now: Timestamp,
+    ) -> Result<Option<IdentityState>, StoreError> {
+        let item = self.store.read(&sealed_key(workspace, identity, sealed), Consistency::Strong).await?;
+        let Some(item) = item.filter(|item| item.expires_at.is_none_or(|at| at > now)) else { return Ok(None) };
+        let Body::Bytes(bytes) = &item.body else {
+            return Err(corrupt(&item, "sealed state", "the body is no bytes"));
+        };
+        state_body::decode(bytes).map(Some).map_err(|e| corrupt(&item, "sealed state", e))
     }
 
     /// Logs the items of a message that ingest refused.

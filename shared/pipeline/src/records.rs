@@ -5,8 +5,8 @@
 
 use crate::store::{Body, Item, Key, StoreError, Table};
 use domain::{
-    AccountId, BatchId, Day, Home, Identity, IdentityId, Order, Timestamp, WorkspaceId, facts::Facts, field::FieldFacts, hash64,
-    resolution::Resolution, transition::Transition,
+    AccountId, BatchId, Day, Home, Identity, IdentityId, Order, Timestamp, WorkspaceId, facts::Evidence, field::FieldFacts, hash64,
+    resolution::Resolution, state::{Sealed, SegmentName}, transition::Transition,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
@@ -159,8 +159,13 @@ pub fn parcel_key(workspace: &WorkspaceId, identity: &IdentityId, batch: BatchId
 }
 
 /// A segment of spilled message ids.
-pub fn segment_key(workspace: &WorkspaceId, identity: &IdentityId, name: u64) -> Key {
-    Key::new(Table::Events, parcel_partition(workspace, identity), format!("Z#{name:016x}"))
+pub fn segment_key(workspace: &WorkspaceId, identity: &IdentityId, name: SegmentName) -> Key {
+    Key::new(Table::Events, parcel_partition(workspace, identity), format!("Z#{:08x}#{:016x}", name.number, name.digest))
+}
+
+/// What an identity's parcels up to a batch add up to.
+pub fn sealed_key(workspace: &WorkspaceId, identity: &IdentityId, sealed: Sealed) -> Key {
+    Key::new(Table::Events, parcel_partition(workspace, identity), format!("C#{}#{:016x}", sealed.until, sealed.digest))
 }
 
 /// The partition of a day's rejected events of one shard: table events.
@@ -196,7 +201,7 @@ pub struct IdentityMapping {
     pub named: BTreeMap<IdentityId, Order>,
     /// For a user id: what each of its anonymous ids said about where it belongs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub inherited: BTreeMap<IdentityId, Facts>,
+    pub inherited: BTreeMap<IdentityId, Evidence>,
     /// User ids that lost an anonymous id to this one and still have to be placed again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unseated: Vec<IdentityId>,
@@ -207,10 +212,10 @@ pub struct IdentityMapping {
 
 impl IdentityMapping {
     /// Everything that is said about where the identity belongs: by itself, and by a user's anonymous ids as if the user had said it.
-    pub fn said(&self, facts: &Facts) -> Facts {
-        let mut said = facts.evidence();
+    pub fn said(&self, own: &Evidence) -> Evidence {
+        let mut said = own.clone();
         for inherited in self.inherited.values() {
-            said.merge_evidence(inherited);
+            said.merge(inherited);
         }
         said
     }

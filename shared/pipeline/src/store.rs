@@ -221,6 +221,51 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+/// Reads one part of a whole table, for jobs that look at everything. Half the price of strong reads, and no snapshot.
+#[derive(Debug, Clone)]
+pub struct Scan {
+    /// The table.
+    pub table: Table,
+    /// Which part: 0 to `of` - 1.
+    pub segment: u32,
+    /// Into how many parts the table is cut, at least 1. Every partition lies in exactly one of them, and stays there.
+    pub of: u32,
+    /// At most so many items; 0 for as many as fit a page (1 MB).
+    pub limit: usize,
+    /// Continue after this item, which need not exist any more. It must come from a page of the same part.
+    pub after: Option<Key>,
+}
+
+impl Scan {
+    /// One part of a table from its beginning.
+    pub const fn segment(table: Table, segment: u32, of: u32) -> Self {
+        Self { table, segment, of, limit: 0, after: None }
+    }
+
+    /// At most `limit` items.
+    #[must_use]
+    pub const fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Continue after an item.
+    #[must_use]
+    pub fn after(mut self, after: Option<Key>) -> Self {
+        self.after = after;
+        self
+    }
+}
+
+/// One page of a scan.
+#[derive(Debug, Clone, Default)]
+pub struct ScanPage {
+    /// The items: those of one partition stand together, in sort-key order; partitions come in no order.
+    pub items: Vec<Item>,
+    /// The item to continue after; `None` when the part is exhausted. A page may be empty and yet not the last.
+    pub next: Option<Key>,
+}
+
 /// Why a store operation failed.
 #[derive(Debug, Error)]
 pub enum StoreError {
@@ -286,6 +331,10 @@ pub trait Store: Send + Sync + 'static {
     /// Reads one page of a partition.
     fn query(&self, query: &Query) -> impl Future<Output = Result<Page, StoreError>> + Send;
 
+    /// Reads one page of a part of a table, eventually consistent. What is written while the scan runs may be in it or not; what is not
+    /// written meanwhile is in it exactly once.
+    fn scan(&self, scan: &Scan) -> impl Future<Output = Result<ScanPage, StoreError>> + Send;
+
     /// Writes one item on its condition.
     fn write(&self, write: Write) -> impl Future<Output = Result<(), StoreError>> + Send;
 
@@ -320,6 +369,10 @@ impl<S: Store> Store for std::sync::Arc<S> {
 
     fn query(&self, query: &Query) -> impl Future<Output = Result<Page, StoreError>> + Send {
         (**self).query(query)
+    }
+
+    fn scan(&self, scan: &Scan) -> impl Future<Output = Result<ScanPage, StoreError>> + Send {
+        (**self).scan(scan)
     }
 
     fn write(&self, write: Write) -> impl Future<Output = Result<(), StoreError>> + Send {

@@ -8,7 +8,7 @@
 
 use domain::Timestamp;
 use futures::future::join_all;
-use pipeline::{Body, Condition, Consistency, Item, Key, Query, Store, StoreError, Table, Write};
+use pipeline::{Body, Condition, Consistency, Item, Key, Query, Scan, Store, StoreError, Table, Write};
 use std::collections::BTreeSet;
 
 /// Runs every clause of the contract as a test of its own. The expression makes a store, or a pair of a store and what must
@@ -41,6 +41,10 @@ macro_rules! store_contract {
             a_query_continues_after_a_key_that_is_gone,
             a_cursor_outside_the_range_does_not_widen_it,
             many_items_are_read_by_key,
+            a_scan_reads_a_whole_table_once,
+            a_partition_lies_in_one_segment_and_stands_together,
+            a_scan_continues_after_an_item_that_is_gone,
+            a_segment_that_does_not_exist_is_refused,
             one_of_many_conditional_writers_wins,
             no_write_is_lost_between_readers_that_write_back,
             one_of_many_transactions_over_the_same_items_wins
@@ -397,6 +401,93 @@ pub async fn many_items_are_read_by_key<S: Store>(store: &S) {
         assert_eq!(found.len(), 225);
         let found: BTreeSet<&Key> = found.iter().map(|item| &item.key).collect();
         assert_eq!(found, written.iter().copied().collect());
+    }
+}
+
+/// Every page of every segment of a table, segment after segment; only what lies in partitions of this name.
+async fn scanned<S: Store>(store: &S, name: &str, of: u32, limit: usize) -> Vec<Vec<Item>> {
+    let mut segments = Vec::new();
+    for segment in 0..of {
+        let mut scan = Scan::segment(Table::Deliveries, segment, of).limit(limit);
+        let mut items = Vec::new();
+        loop {
+            let page = store.scan(&scan).await.unwrap();
+            assert!(limit == 0 || page.items.len() <= limit, "{} items in a page of {limit}", page.items.len());
+            items.extend(page.items.into_iter().filter(|item| item.key.pk.starts_with(name)));
+            match page.next {
+                Some(next) => scan.after = Some(next),
+                None => break,
+            }
+        }
+        segments.push(items);
+    }
+    segments
+}
+
+/// Sixty items in twelve partitions, whose sort keys are in order.
+async fn fill_table<S: Store>(store: &S, name: &str) -> BTreeSet<Key> {
+    let key = |n: usize| Key::new(Table::Deliveries, format!("{name} {}", n % 12), format!("{:02}", n / 12));
+    let keys: BTreeSet<Key> = (0..60).map(key).collect();
+    for key in &keys {
+        store.write(put(key, 1, Condition::Absent)).await.unwrap();
+    }
+    // Another table has no part in it.
+    fill(store, &format!("{name} 1"), &["00", "other"]).await;
+    keys
+}
+
+/// However it is cut into segments and pages, a scan of a table at rest answers each item exactly once, as it was written.
+pub async fn a_scan_reads_a_whole_table_once<S: Store>(store: &S) {
+    let written = fill_table(store, "whole table").await;
+    for (of, limit) in [(1, 0), (1, 1), (1, 7), (3, 0), (4, 2), (16, 5), (64, 3)] {
+        let items: Vec<Item> = scanned(store, "whole table", of, limit).await.into_iter().flatten().collect();
+        assert_eq!(items.len(), written.len(), "{of} segments in pages of {limit}");
+        let keys: BTreeSet<Key> = items.iter().map(|item| item.key.clone()).collect();
+        assert_eq!(keys, written);
+        assert!(items.iter().all(|found| *found == item(&found.key, 1, "{}")));
+    }
+}
+
+/// A reader can take a partition's items one after the other, in order, from one segment alone.
+pub async fn a_partition_lies_in_one_segment_and_stands_together<S: Store>(store: &S) {
+    fill_table(store, "together").await;
+    for limit in [0, 3] {
+        let segments = scanned(store, "together", 4, limit).await;
+        assert!(segments.iter().filter(|items| !items.is_empty()).count() > 1, "everything lies in one segment");
+        let mut ended = BTreeSet::new();
+        for items in segments {
+            for partition in items.chunk_by(|a, b| a.key.pk == b.key.pk) {
+                assert!(ended.insert(partition[0].key.pk.clone()), "`{}` stands in several places", partition[0].key.pk);
+                let found: Vec<&str> = partition.iter().map(|item| item.key.sk.as_str()).collect();
+                assert_eq!(found, ["00", "01", "02", "03", "04"]);
+            }
+        }
+        assert_eq!(ended.len(), 12);
+    }
+}
+
+/// The item of a cursor may be removed while the scan goes on.
+pub async fn a_scan_continues_after_an_item_that_is_gone<S: Store>(store: &S) {
+    let written = fill_table(store, "scan cursor").await;
+    let mut seen: Vec<Key> = Vec::new();
+    let mut scan = Scan::segment(Table::Deliveries, 0, 1).limit(7);
+    loop {
+        let page = store.scan(&scan).await.unwrap();
+        seen.extend(page.items.into_iter().map(|item| item.key).filter(|key| key.pk.starts_with("scan cursor")));
+        let Some(next) = page.next else { break };
+        if next.pk.starts_with("scan cursor") {
+            store.write(Write::Delete(next.clone(), Condition::Always)).await.unwrap();
+        }
+        scan.after = Some(next);
+    }
+    assert_eq!((seen.len(), seen.into_iter().collect::<BTreeSet<_>>()), (60, written));
+}
+
+/// Segments are counted from 0.
+pub async fn a_segment_that_does_not_exist_is_refused<S: Store>(store: &S) {
+    for (segment, of) in [(4, 4), (0, 0)] {
+        let refused = store.scan(&Scan::segment(Table::Deliveries, segment, of)).await;
+        assert!(matches!(refused, Err(StoreError::Refused { .. })), "{refused:?}");
     }
 }
 

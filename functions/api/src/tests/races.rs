@@ -41,6 +41,9 @@ impl Store for Meddled {
     async fn query(&self, query: &Query) -> Result<Page, StoreError> {
         self.store.query(query).await
     }
+    async fn scan(&self, scan: &pipeline::Scan) -> Result<pipeline::ScanPage, StoreError> {
+        self.store.scan(scan).await
+    }
     async fn write(&self, write: Write) -> Result<(), StoreError> {
         self.store.write(write).await
     }

@@ -11,6 +11,7 @@ use crate::{
 };
 use domain::{
     DestinationId, Timestamp, WorkspaceId,
+    mutant::{Mutant, active},
     transition::Transition,
     trigger::{Fire, Trigger},
 };
@@ -85,8 +86,9 @@ where
         destination: &DestinationId,
     ) -> Delivery {
         let now = self.clock.now();
+        let seq = if active(Mutant::DeliveryIdByMoment) { now.millis().unsigned_abs() } else { transition.seq };
         Delivery {
-            id: DeliveryId::new(workspace, &trigger.id, &snapshot.home, transition.seq, destination),
+            id: DeliveryId::new(workspace, &trigger.id, &snapshot.home, seq, destination),
             trigger: trigger.id.clone(),
             trigger_name: trigger.name.clone(),
             destination: destination.clone(),

@@ -49,6 +49,9 @@ impl Store for Flaky {
     async fn query(&self, query: &Query) -> Result<Page, StoreError> {
         self.inner.query(query).await
     }
+    async fn scan(&self, scan: &pipeline::Scan) -> Result<pipeline::ScanPage, StoreError> {
+        self.inner.scan(scan).await
+    }
     async fn write(&self, write: Write) -> Result<(), StoreError> {
         self.stumble()?;
         self.inner.write(write).await

@@ -427,6 +427,9 @@ impl Store for Dead {
     async fn query(&self, _: &pipeline::Query) -> Result<pipeline::Page, StoreError> {
         Err(StoreError::Unavailable { source: "no route".into() })
     }
+    async fn scan(&self, _: &pipeline::Scan) -> Result<pipeline::ScanPage, StoreError> {
+        Err(StoreError::Unavailable { source: "no route".into() })
+    }
     async fn write(&self, _: pipeline::Write) -> Result<(), StoreError> {
         Err(StoreError::Unavailable { source: "no route".into() })
     }

@@ -13,6 +13,9 @@ pub struct CompiledAccountRuleset {
     pub(super) id: Arc<str>,
     pub(super) version: u64,
     pub(super) slots: Vec<Slot>,
+    pub(super) places: Places,
+    /// Whether a rule looks at the day.
+    pub(super) dated: bool,
     pub(super) rules: Vec<CompiledRule>,
     pub(super) groups: Vec<CompiledGroup>,
     pub(super) cap: Option<i32>,
@@ -25,6 +28,53 @@ pub(super) struct Slot {
     pub(super) name: FieldName,
     pub(super) missing_means_no: bool,
     pub(super) vocabulary: Option<Vocabulary>,
+}
+
+/// Finds a field's slot by its name: most names that no rule uses are told by one look.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// Slots counted from 1, and 0 where there is none, each at its name's place or behind it. A power of two of them.
+    table: Box<[u32]>,
+}
+
+impl Places {
+    fn of(slots: &[Slot]) -> Self {
+        let size = slots.len().saturating_mul(8).next_power_of_two().max(8);
+        let mut table = vec![0_u32; size];
+        for (slot, number) in slots.iter().zip(1..) {
+            let mut at = Self::place(slot.name.as_str());
+            // More than half of the table is free, so that the search ends.
+            while let Some(entry) = table.get_mut(at % size) {
+                if *entry == 0 {
+                    *entry = number;
+                    break;
+                }
+                at += 1;
+            }
+        }
+        Self { table: table.into() }
+    }
+
+    /// Length, ends and middle tell the names of one ruleset apart well enough.
+    fn place(name: &str) -> usize {
+        let bytes = name.as_bytes();
+        let byte = |at: usize| usize::from(bytes.get(at).copied().unwrap_or_default());
+        let length = bytes.len();
+        length.wrapping_mul(3) ^ byte(0) ^ byte(length.saturating_sub(1)).wrapping_mul(17) ^ byte(length / 2).wrapping_mul(7)
+    }
+
+    /// The slot of a field.
+    pub(super) fn find(&self, name: &str, slots: &[Slot]) -> Option<usize> {
+        let mask = self.table.len().wrapping_sub(1);
+        let mut at = Self::place(name);
+        loop {
+            let slot = (*self.table.get(at & mask)? as usize).checked_sub(1)?;
+            if slots.get(slot)?.name.as_str() == name {
+                return Some(slot);
+            }
+            at += 1;
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -51,6 +101,15 @@ pub(super) enum Matcher {
     All(Box<[Matcher]>),
     Any(Box<[Matcher]>),
     Test { slot: usize, check: Check, vocabulary: Option<Vocabulary> },
+}
+
+impl Matcher {
+    fn is_dated(&self) -> bool {
+        match self {
+            Self::All(members) | Self::Any(members) => members.iter().any(Self::is_dated),
+            Self::Test { check, .. } => matches!(check, Check::WithinDays(_)),
+        }
+    }
 }
 
 /// A test with its values prepared.
@@ -121,6 +180,8 @@ pub(super) fn ruleset(ruleset: &AccountRuleset) -> CompiledAccountRuleset {
     let mut compiled = CompiledAccountRuleset {
         id: ruleset.id.as_str().into(),
         version: ruleset.version,
+        places: Places::of(&slots),
+        dated: rules.iter().any(|rule| rule.matcher.as_ref().is_ok_and(Matcher::is_dated)),
         slots,
         rules,
         groups,

@@ -3,14 +3,10 @@
 use super::{
     AccountScore, CapLine, CapScope, CompiledAccountRuleset, MissingField, Outcome, RuleLine, SeenField, Tally,
     compile::{Check, CompiledRule, Matcher},
-    json::SeenVisitor,
-    verdict::{Seen, Verdict},
+    json,
+    verdict::{Known, Seen, Verdict},
 };
-use crate::{
-    Day, Timestamp,
-    field::{FieldLookup, FieldRef},
-};
-use serde::de::DeserializeSeed;
+use crate::{Day, Timestamp, field::FieldLookup};
 
 impl CompiledAccountRuleset {
     /// The ruleset's id.
@@ -30,13 +26,7 @@ impl CompiledAccountRuleset {
 
     /// Whether the score may change with the day although no field changes.
     pub fn depends_on_date(&self) -> bool {
-        fn dated(matcher: &Matcher) -> bool {
-            match matcher {
-                Matcher::All(members) | Matcher::Any(members) => members.iter().any(dated),
-                Matcher::Test { check, .. } => matches!(check, Check::WithinDays(_)),
-            }
-        }
-        self.rules.iter().any(|rule| rule.matcher.as_ref().is_ok_and(dated))
+        self.dated
     }
 
     /// The score and its explanation, as of a moment's UTC day.
@@ -52,14 +42,11 @@ impl CompiledAccountRuleset {
     /// The score of fields given as one JSON object in the form in which [`crate::field::FieldValue`] is written; `null` counts as not known.
     /// Only the values that rules use are looked at.
     pub fn tally_json(&self, fields: &str, as_of: Timestamp) -> Result<Tally, serde_json::Error> {
-        let mut json = serde_json::Deserializer::from_str(fields);
-        let seen = SeenVisitor(&self.slots).deserialize(&mut json)?;
-        json.end()?;
-        Ok(self.count(&seen, as_of.day()))
+        Ok(self.count(&json::seen(&self.slots, &self.places, fields)?, as_of.day()))
     }
 
     fn look_up<'a, L: FieldLookup + ?Sized>(&self, fields: &'a L) -> Vec<Seen<'a>> {
-        self.slots.iter().map(|slot| Seen::new(fields.field(&slot.name).map(|value| value.view()), slot)).collect()
+        self.slots.iter().map(|slot| Seen::new(fields.field(&slot.name).map(|value| Known::Value(value.view())), slot)).collect()
     }
 
     fn count(&self, seen: &[Seen<'_>], today: Day) -> Tally {
@@ -72,7 +59,7 @@ impl CompiledAccountRuleset {
             possible: self.possible,
             known: seen.iter().filter(|seen| seen.is_known()).count(),
             of: self.slots.len(),
-            next_change: self.next_change(seen, today),
+            next_change: if self.dated { self.next_change(seen, today) } else { None },
         }
     }
 
@@ -162,7 +149,7 @@ impl CompiledAccountRuleset {
         };
         let fields = rule.slots.iter().filter_map(|slot| {
             let (field, seen) = (name(slot)?, seen.get(*slot)?);
-            Some(SeenField { field, value: seen.value.as_ref().map(FieldRef::to_value), assumed: seen.assumed })
+            Some(SeenField { field, value: seen.value.as_ref().map(Known::to_value), assumed: seen.assumed })
         });
         RuleLine {
             rule_id: rule.id.clone(),
@@ -184,7 +171,7 @@ impl CompiledAccountRuleset {
         });
         let Some((slot, check)) = found else { return "can't be evaluated".to_owned() };
         let name = self.slots.get(slot).map_or("", |slot| slot.name.as_str());
-        let holds = seen.get(slot).and_then(|seen| seen.value.as_ref()).map_or("nothing", FieldRef::kind);
+        let holds = seen.get(slot).and_then(|seen| seen.value.as_ref()).map_or("nothing", Known::kind);
         let (op, wants) = check.wants();
         format!("field `{name}` holds {holds}, but `{op}` needs {wants}")
     }

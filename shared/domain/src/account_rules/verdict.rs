@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     Day,
-    field::{Canonical, FieldRef, Interval, Number, Vocabulary, contains_text, same_text},
+    field::{Canonical, FieldRef, FieldValue, Interval, Number, Vocabulary, contains_text, same_text},
 };
 
 /// The answer of a condition.
@@ -61,23 +61,47 @@ impl Verdict {
     }
 }
 
+/// The value of a field, where it lies.
+#[derive(Debug)]
+pub(super) enum Known<'a> {
+    Value(FieldRef<'a>),
+    /// A list whose items lie in JSON text.
+    Items(Vec<&'a str>),
+}
+
+impl Known<'_> {
+    pub(super) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Value(value) => value.kind(),
+            Self::Items(_) => "a list",
+        }
+    }
+
+    pub(super) fn to_value(&self) -> FieldValue {
+        match self {
+            Self::Value(value) => value.to_value(),
+            Self::Items(items) => FieldValue::List(items.iter().map(|item| (*item).to_owned()).collect()),
+        }
+    }
+}
+
 /// What is known of a field.
 #[derive(Debug, Default)]
 pub(super) struct Seen<'a> {
-    pub(super) value: Option<FieldRef<'a>>,
+    pub(super) value: Option<Known<'a>>,
     canonical: Option<Canonical>,
     /// The value is assumed, because missing means no.
     pub(super) assumed: bool,
 }
 
 impl<'a> Seen<'a> {
-    pub(super) fn new(value: Option<FieldRef<'a>>, slot: &Slot) -> Self {
+    pub(super) fn new(value: Option<Known<'a>>, slot: &Slot) -> Self {
         let canonical = match (&value, slot.vocabulary) {
-            (Some(FieldRef::Text(text)), Some(vocabulary)) => vocabulary.canonical(text),
+            (Some(Known::Value(FieldRef::Text(text))), Some(vocabulary)) => vocabulary.canonical(text),
             _ => None,
         };
         let assumed = value.is_none() && slot.missing_means_no;
-        let value = if assumed { Some(FieldRef::Bool(false)) } else { value };
+        let value = if assumed { Some(Known::Value(FieldRef::Bool(false))) } else { value };
         Self { value, canonical, assumed }
     }
 
@@ -143,7 +167,7 @@ impl Matcher {
         match self {
             Self::All(members) | Self::Any(members) => members.iter().filter_map(|member| member.next_change(seen, today)).min(),
             Self::Test { slot, check: Check::WithinDays(days), .. } => {
-                let Some(FieldRef::Date(at)) = seen.get(*slot)?.value else { return None };
+                let Some(Known::Value(FieldRef::Date(at))) = seen.get(*slot)?.value else { return None };
                 match today.since(at.day()) {
                     age if age < 0 => Some(at.day()),
                     age if age <= *days => Some(at.day().plus(*days).plus(1)),
@@ -160,16 +184,16 @@ impl Check {
         let Some(Seen { value: Some(value), canonical, assumed }) = seen else {
             return if matches!(self, Self::NotExists) { Verdict::Matched } else { Verdict::Missing };
         };
+        let value = match (self, value) {
+            (Self::Exists, _) if *assumed => return Verdict::Missing,
+            (Self::Exists, _) => return Verdict::Matched,
+            (Self::NotExists, _) => return Verdict::of(*assumed),
+            (_, Known::Items(items)) => return self.of_items(items, vocabulary),
+            (_, Known::Value(FieldRef::List(items))) => return self.of_items(items, vocabulary),
+            (_, Known::Value(value)) => value,
+        };
         match (self, value) {
-            (Self::Exists, _) => {
-                if *assumed {
-                    Verdict::Missing
-                } else {
-                    Verdict::Matched
-                }
-            }
-            (Self::NotExists, _) => Verdict::of(*assumed),
-            (Self::OneOf(operands, turn), value) => one_of(operands, value, *canonical, vocabulary).turned_around(*turn),
+            (Self::OneOf(operands, turn), value) => one_of(operands, value, *canonical).turned_around(*turn),
             (Self::Numbers { from, to, .. }, FieldRef::Number(number)) => {
                 Verdict::of(from.is_none_or(|from| from <= *number) && to.is_none_or(|to| *number <= to))
             }
@@ -183,15 +207,21 @@ impl Check {
                 Verdict::of(from.is_none_or(|from| from <= *at) && to.is_none_or(|to| *at <= to))
             }
             (Self::Contains(operand, turn), FieldRef::Text(text)) => Verdict::of(contains_text(text, &operand.folded)).turned_around(*turn),
-            (Self::Contains(operand, turn), FieldRef::List(items)) => {
-                Verdict::of(items.iter().any(|item| operand.equals_text(item, canonical_of(item, vocabulary)))).turned_around(*turn)
-            }
             (Self::StartsWith(start), FieldRef::Text(text)) => Verdict::of(begins(text, start)),
-            (Self::StartsWith(start), FieldRef::List(items)) => Verdict::of(items.iter().any(|item| begins(item, start))),
             (Self::WithinDays(days), FieldRef::Date(at)) => Verdict::of((0..=*days).contains(&today.since(at.day()))),
-            (Self::Numbers { .. } | Self::Moments { .. } | Self::Contains(..) | Self::StartsWith(_) | Self::WithinDays(_), _) => {
-                Verdict::Faulty
-            }
+            _ => Verdict::Faulty,
+        }
+    }
+
+    /// Of a list.
+    fn of_items<T: AsRef<str>>(&self, items: &[T], vocabulary: Option<Vocabulary>) -> Verdict {
+        let any = |holds: &dyn Fn(&str) -> bool| Verdict::of(items.iter().any(|item| holds(item.as_ref())));
+        let equals = |operand: &Operand, item: &str| operand.equals_text(item, canonical_of(item, vocabulary));
+        match self {
+            Self::OneOf(operands, turn) => any(&|item| operands.iter().any(|operand| equals(operand, item))).turned_around(*turn),
+            Self::Contains(operand, turn) => any(&|item| equals(operand, item)).turned_around(*turn),
+            Self::StartsWith(start) => any(&|item| begins(item, start)),
+            _ => Verdict::Faulty,
         }
     }
 
@@ -214,18 +244,28 @@ fn canonical_of(text: &str, vocabulary: Option<Vocabulary>) -> Option<Canonical>
 }
 
 /// Whether the value equals one of the operands; an interval may only contain one.
-fn one_of(operands: &[Operand], value: &FieldRef<'_>, canonical: Option<Canonical>, vocabulary: Option<Vocabulary>) -> Verdict {
-    let any = |equals: &dyn Fn(&Operand) -> bool| Verdict::of(operands.iter().any(equals));
+fn one_of(operands: &[Operand], value: &FieldRef<'_>, canonical: Option<Canonical>) -> Verdict {
+    fn any(operands: &[Operand], equals: impl Fn(&Operand) -> bool) -> Verdict {
+        Verdict::of(operands.iter().any(equals))
+    }
     match value {
-        FieldRef::Text(text) => any(&|operand| operand.equals_text(text, canonical)),
-        FieldRef::Number(number) => any(&|operand| operand.number == Some(*number)),
-        FieldRef::Bool(truth) => any(&|operand| operand.truth == Some(*truth)),
-        FieldRef::Date(at) => any(&|operand| operand.moment.is_some_and(|moment| moment.start() <= *at && *at <= moment.end())),
-        FieldRef::List(items) => any(&|operand| items.iter().any(|item| operand.equals_text(item, canonical_of(item, vocabulary)))),
-        FieldRef::Interval(interval) => match any(&|operand| operand.number.is_some_and(|number| interval.contains(number))) {
+        FieldRef::Text(text) => {
+            let text = text.trim();
+            if text.is_ascii() {
+                any(operands, |operand| text.eq_ignore_ascii_case(&operand.folded) || operand.covers(canonical))
+            } else {
+                any(operands, |operand| operand.equals_text(text, canonical))
+            }
+        }
+        FieldRef::Number(number) => any(operands, |operand| operand.number == Some(*number)),
+        FieldRef::Bool(truth) => any(operands, |operand| operand.truth == Some(*truth)),
+        FieldRef::Date(at) => any(operands, |operand| operand.moment.is_some_and(|moment| moment.start() <= *at && *at <= moment.end())),
+        FieldRef::Interval(interval) => match any(operands, |operand| operand.number.is_some_and(|number| interval.contains(number))) {
             Verdict::Matched if interval.from() != interval.to() => Verdict::Undecided,
             verdict => verdict,
         },
+        // Lists are judged by their items.
+        FieldRef::List(_) => Verdict::Faulty,
     }
 }
 
@@ -243,9 +283,12 @@ fn inside(interval: Interval, from: Option<Number>, to: Option<Number>) -> Verdi
 }
 
 impl Operand {
+    fn covers(&self, canonical: Option<Canonical>) -> bool {
+        self.canonical.zip(canonical).is_some_and(|(ours, theirs)| ours.covers(theirs))
+    }
+
     fn equals_text(&self, text: &str, canonical: Option<Canonical>) -> bool {
-        let same_thing = self.canonical.zip(canonical).is_some_and(|(ours, theirs)| ours.covers(theirs));
-        same_thing || same_text(text, &self.folded)
+        self.covers(canonical) || same_text(text, &self.folded)
     }
 }
 

@@ -25,6 +25,7 @@ fn event(n: usize, name: &str, age_days: i32, asset: u8) -> Event {
         timestamp: at,
         received_at: at,
         clamped: false,
+        skew_ms: Some(0),
         ip: None,
         user_agent: None,
         properties: crate::JsonObject::from_map(properties.as_object().unwrap()),

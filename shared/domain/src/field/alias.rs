@@ -8,6 +8,7 @@ use serde::Deserialize;
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
+    hash::{BuildHasherDefault, Hasher},
     sync::LazyLock,
 };
 
@@ -115,12 +116,12 @@ impl Canonical {
 
 /// The ISO code of a country given by code (two or three letters), English name, or a common variant in any case.
 pub fn canonical_country(text: &str) -> Option<CountryCode> {
-    TABLES.countries.get(Key::of(text)?.as_str()).copied()
+    TABLES.countries.find(text)
 }
 
 /// The industry of the alias table that a text names: the picklists of LinkedIn, HubSpot and Salesforce are known.
 pub fn canonical_industry(text: &str) -> Option<Industry> {
-    TABLES.industries.get(Key::of(text)?.as_str()).copied()
+    TABLES.industries.find(text)
 }
 
 /// The longest folded name that is looked up, in bytes.
@@ -189,10 +190,56 @@ struct File {
     industry: serde_json::Map<String, serde_json::Value>,
 }
 
+/// What names stand for.
+struct Names<T> {
+    folded: HashMap<Box<str>, T>,
+    /// The names as the table spells them, which need no folding. Most texts are spelled so.
+    spelled: HashMap<Box<str>, T, BuildHasherDefault<NameHasher>>,
+}
+
+impl<T> Default for Names<T> {
+    fn default() -> Self {
+        Self { folded: HashMap::new(), spelled: HashMap::default() }
+    }
+}
+
+impl<T: Copy> Names<T> {
+    fn find(&self, text: &str) -> Option<T> {
+        match self.spelled.get(text) {
+            Some(known) => Some(*known),
+            None => self.folded.get(Key::of(text)?.as_str()).copied(),
+        }
+    }
+
+    /// Adds a spelling of a name that is known when it is folded.
+    fn spell(&mut self, name: &str) {
+        if let Some(known) = Key::of(name).and_then(|key| self.folded.get(key.as_str()).copied()) {
+            self.spelled.insert(name.into(), known);
+        }
+    }
+}
+
+/// A quick hash of short texts. The tables it serves are part of the program, so that nobody can choose names that collide.
+#[derive(Default)]
+struct NameHasher(u64);
+
+impl Hasher for NameHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let word = chunk.iter().fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
+            self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 29
+    }
+}
+
 #[derive(Default)]
 struct Tables {
-    countries: HashMap<Box<str>, CountryCode>,
-    industries: HashMap<Box<str>, Industry>,
+    countries: Names<CountryCode>,
+    industries: Names<Industry>,
     categories: Vec<String>,
 }
 
@@ -216,29 +263,44 @@ static TABLES: LazyLock<Tables> = LazyLock::new(|| {
         for (category, names) in &file.industry {
             tables.category(category, names);
         }
+        for (code, names) in &file.country {
+            tables.countries.spell(code);
+            names.iter().for_each(|name| tables.countries.spell(name));
+        }
+        for (category, names) in &file.industry {
+            tables.industries.spell(category);
+            listed(names, "same").chain(listed(names, "narrower")).for_each(|name| tables.industries.spell(name));
+        }
+    }
+    for country in rust_iso3166::ALL {
+        [country.name, country.alpha2, country.alpha3].into_iter().for_each(|name| tables.countries.spell(name));
     }
     tables
 });
 
+/// The texts of a list of the data file.
+fn listed<'a>(names: &'a serde_json::Value, key: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+    names.get(key).and_then(|list| list.as_array()).into_iter().flatten().filter_map(|text| text.as_str())
+}
+
 impl Tables {
     fn country(&mut self, name: &str, code: &str) {
         if let (Some(key), Some(code)) = (Key::of(name), CountryCode::new(code)) {
-            self.countries.insert(key.as_str().into(), code);
+            self.countries.folded.insert(key.as_str().into(), code);
         }
     }
 
     fn category(&mut self, name: &str, names: &serde_json::Value) {
         let Ok(category) = u16::try_from(self.categories.len()) else { return };
         self.categories.push(name.to_owned());
-        let texts = |key: &str| names.get(key).and_then(|list| list.as_array()).into_iter().flatten().filter_map(|text| text.as_str());
-        for whole in std::iter::once(name).chain(texts("same")) {
+        for whole in std::iter::once(name).chain(listed(names, "same")) {
             if let Some(key) = Key::of(whole) {
-                self.industries.insert(key.as_str().into(), Industry { category, narrower: 0 });
+                self.industries.folded.insert(key.as_str().into(), Industry { category, narrower: 0 });
             }
         }
-        for (narrower, text) in (1..).zip(texts("narrower")) {
+        for (narrower, text) in (1..).zip(listed(names, "narrower")) {
             if let Some(key) = Key::of(text) {
-                self.industries.entry(key.as_str().into()).or_insert(Industry { category, narrower });
+                self.industries.folded.entry(key.as_str().into()).or_insert(Industry { category, narrower });
             }
         }
     }
@@ -388,6 +450,17 @@ mod tests {
         assert_eq!(of("sub_industry"), Some(Vocabulary::Industry));
         assert_eq!(of("subindustry"), None);
         assert_eq!(of("country_code"), None);
+    }
+
+    #[test]
+    fn a_spelled_name_stands_for_what_it_stands_for_when_folded() {
+        assert!(TABLES.countries.spelled.len() > 700);
+        for (name, code) in &TABLES.countries.spelled {
+            assert_eq!(TABLES.countries.folded.get(Key::of(name).unwrap().as_str()), Some(code), "{name}");
+        }
+        for (name, industry) in &TABLES.industries.spelled {
+            assert_eq!(TABLES.industries.folded.get(Key::of(name).unwrap().as_str()), Some(industry), "{name}");
+        }
     }
 
     proptest! {

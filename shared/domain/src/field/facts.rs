@@ -136,6 +136,11 @@ impl FieldFacts {
         Self { fields: BTreeMap::new() }
     }
 
+    /// How many fields something is stated about.
+    pub fn len(&self) -> usize {
+        self.fields.len()
+    }
+
     /// Whether nothing is stated at all.
     pub fn is_empty(&self) -> bool {
         self.fields.is_empty()

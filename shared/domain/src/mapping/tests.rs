@@ -253,7 +253,7 @@ proptest! {
         let part = |key: &str| body.get(key).and_then(Value::as_object).and_then(crate::JsonObject::from_map);
         let event = crate::Event {
             message_id: crate::MessageId::new("m").unwrap(), kind, name: Some("x".into()), user_id: None, anonymous_id: None, previous_id: None,
-            account: None, timestamp: Timestamp::parse(AT).unwrap(), received_at: Timestamp::parse(AT).unwrap(), clamped: false, ip: None,
+            account: None, timestamp: Timestamp::parse(AT).unwrap(), received_at: Timestamp::parse(AT).unwrap(), clamped: false, skew_ms: Some(0), ip: None,
             user_agent: None, properties: part("properties"), traits: part("traits"), context: part("context"),
         };
         prop_assert_eq!(default().extract(&mut EventView::new(&event)), call(&default(), kind, Some("x"), &body));

@@ -2,11 +2,12 @@
 
 use super::{
     CallError, Invalid, MAX_ID_BYTES, MAX_NAME_BYTES, MESSAGE_ID_CHARS,
-    object::{Context, Payload},
+    object::{Context, Object, Payload},
     scalar::{Scalar, named},
     shape, short,
 };
 use crate::mail::WebDomain;
+use crate::scan::Scanner;
 use crate::{AccountId, CallKind, Event, IdError, JsonObject, MessageId, NamedAccount, NamedBy, Timestamp};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -23,7 +24,7 @@ pub struct Origin<'a> {
 }
 
 /// A call whose fields were found and not yet judged. Of a key that comes twice the last one counts.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Call<'a> {
     pub(super) kind: Scalar<'a>,
     pub(super) message_id: Scalar<'a>,
@@ -40,10 +41,20 @@ pub struct Call<'a> {
     pub(super) original_timestamp: Scalar<'a>,
     pub(super) sent_at: Scalar<'a>,
     pub(super) write_key: Scalar<'a>,
-    pub(super) properties: Option<&'a RawValue>,
-    pub(super) traits: Option<&'a RawValue>,
-    pub(super) context: Option<&'a RawValue>,
+    pub(super) properties: Object<'a, Payload<'a>>,
+    pub(super) traits: Object<'a, Payload<'a>>,
+    pub(super) context: Object<'a, Context<'a>>,
     pub(super) batch_sent_at: Option<Timestamp>,
+}
+
+/// When something happened.
+struct Moment {
+    /// By our clock.
+    at: Timestamp,
+    /// The client claimed a later moment than this one.
+    clamped: bool,
+    /// `at` minus the moment that the client named.
+    skew_ms: Option<i64>,
 }
 
 impl<'a> Call<'a> {
@@ -51,6 +62,10 @@ impl<'a> Call<'a> {
     pub fn parse(text: &'a str) -> Result<Self, CallError> {
         let text = text.trim_ascii();
         if text.starts_with('{') {
+            let mut scanner = Scanner::new(text);
+            if let Some(call) = Self::scan(&mut scanner).filter(|_| scanner.at_end()) {
+                return Ok(call);
+            }
             return serde_json::from_str(text).map_err(|error| CallError::unread(&error));
         }
         serde_json::from_str::<IgnoredAny>(text).map_err(|error| CallError::unread(&error))?;
@@ -58,9 +73,11 @@ impl<'a> Call<'a> {
     }
 
     /// What the batch around the call says for calls that say nothing themselves.
-    pub(super) fn within(mut self, sent_at: Option<Timestamp>, context: Option<&'a RawValue>) -> Self {
+    pub(super) fn within(mut self, sent_at: Option<Timestamp>, context: &Object<'a, Context<'a>>) -> Self {
         self.batch_sent_at = sent_at;
-        self.context = self.context.filter(|own| own.get() != "null").or(context);
+        if let Object::Absent = self.context {
+            self.context = context.clone();
+        }
         self
     }
 
@@ -93,15 +110,15 @@ impl<'a> Call<'a> {
         origin: &Origin<'_>,
         make_id: impl FnOnce() -> Result<MessageId, IdError>,
     ) -> Result<Event, Invalid> {
-        let context = Context::read(self.context)?;
-        let properties = Payload::read(self.properties, "/properties", "/properties/account_id")?;
-        let traits = Payload::read(self.traits, "/traits", "/traits/account_id")?;
+        let context = Context::read(&self.context)?;
+        let properties = Payload::read(&self.properties, "/properties", "/properties/account_id")?;
+        let traits = Payload::read(&self.traits, "/traits", "/traits/account_id")?;
         let (user_id, anonymous_id) = self.person(kind)?;
-        let (timestamp, clamped) = self.moment(origin.received_at)?;
+        let Moment { at: timestamp, clamped, skew_ms } = self.moment(origin.received_at)?;
         let (ip, user_agent) = if context.direct {
             (context.ip()?, context.user_agent.bounded("/context/userAgent", MAX_NAME_BYTES)?)
         } else {
-            (origin.ip.map(str::to_owned), origin.user_agent.map(|text| text.chars().take(MAX_NAME_BYTES).collect()))
+            (origin.ip.map(str::to_owned), origin.user_agent.map(first_characters))
         };
         Ok(Event {
             message_id: self.message_id(make_id)?,
@@ -114,6 +131,7 @@ impl<'a> Call<'a> {
             timestamp,
             received_at: origin.received_at,
             clamped,
+            skew_ms,
             ip,
             user_agent,
             properties: self.with_category(kind, properties)?,
@@ -164,26 +182,26 @@ impl<'a> Call<'a> {
         MessageId::new(text).map_err(wrong)
     }
 
-    /// When it happened by our clock, and whether the client claimed a later moment than this one.
-    fn moment(&self, received_at: Timestamp) -> Result<(Timestamp, bool), Invalid> {
+    /// When it happened.
+    fn moment(&self, received_at: Timestamp) -> Result<Moment, Invalid> {
         let original = moment(&self.original_timestamp, "/originalTimestamp")?;
         let stated = moment(&self.timestamp, "/timestamp")?;
         let sent_at = moment(&self.sent_at, "/sentAt")?.or(self.batch_sent_at);
         let (claimed, pointer) = match (original, stated) {
             (Some(claimed), _) => (claimed, "/originalTimestamp"),
             (None, Some(claimed)) => (claimed, "/timestamp"),
-            (None, None) => return Ok((received_at, false)),
+            (None, None) => return Ok(Moment { at: received_at, clamped: false, skew_ms: None }),
         };
         // Both were read off the same clock, so that their difference is right however wrong the clock is.
         let at = sent_at.map_or(claimed, |sent| received_at.plus_millis(claimed.millis_since(sent)));
         if at > received_at {
-            return Ok((received_at, true));
+            return Ok(Moment { at: received_at, clamped: true, skew_ms: Some(received_at.millis_since(claimed)) });
         }
         if at.millis() < 0 {
             let reason = format!("{} must not be before 1970-01-01T00:00:00Z, got `{at}`", named(pointer));
             return Err(Invalid::new(pointer, reason));
         }
-        Ok((at, false))
+        Ok(Moment { at, clamped: false, skew_ms: Some(at.millis_since(claimed)) })
     }
 
     fn account(
@@ -243,6 +261,11 @@ impl<'a> Call<'a> {
         };
         Ok(RawValue::from_string(text).ok().map(JsonObject::from_raw).or(kept))
     }
+}
+
+/// As much of a user agent as is kept.
+fn first_characters(text: &str) -> String {
+    if text.len() <= MAX_NAME_BYTES { text.to_owned() } else { text.chars().take(MAX_NAME_BYTES).collect() }
 }
 
 /// Reads a date.

@@ -1,6 +1,11 @@
 //! Finds the fields of a call in its JSON.
 
-use super::{Call, scalar::Scalar};
+use super::{
+    Call, MAX_DEPTH,
+    object::{Context, Object, Payload},
+    scalar::Scalar,
+};
+use crate::scan::Scanner;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::fmt;
 
@@ -28,6 +33,44 @@ enum CallField {
     Context,
     #[serde(other)]
     Other,
+}
+
+impl<'a> Call<'a> {
+    /// Finds the fields of the next value, an object. `None` leaves the text to the parser.
+    pub(super) fn scan(scanner: &mut Scanner<'a>) -> Option<Self> {
+        let mut call = Self::default();
+        scanner.object(|scanner, key| {
+            let scalar = match key {
+                "type" => &mut call.kind,
+                "messageId" => &mut call.message_id,
+                "userId" => &mut call.user_id,
+                "anonymousId" => &mut call.anonymous_id,
+                "previousId" => &mut call.previous_id,
+                "groupId" => &mut call.group_id,
+                "event" => &mut call.event,
+                "name" => &mut call.name,
+                "category" => &mut call.category,
+                "account_id" => &mut call.account_id,
+                "domain" => &mut call.domain,
+                "timestamp" => &mut call.timestamp,
+                "originalTimestamp" => &mut call.original_timestamp,
+                "sentAt" => &mut call.sent_at,
+                "writeKey" => &mut call.write_key,
+                other => {
+                    match other {
+                        "properties" => call.properties = Payload::scan(scanner)?,
+                        "traits" => call.traits = Payload::scan(scanner)?,
+                        "context" => call.context = Context::scan(scanner)?,
+                        _ => drop(scanner.value(MAX_DEPTH)?),
+                    }
+                    return Some(());
+                }
+            };
+            *scalar = Scalar::scan(scanner)?;
+            Some(())
+        })?;
+        Some(call)
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Call<'a> {
@@ -58,15 +101,15 @@ impl<'de: 'a, 'a> Deserialize<'de> for Call<'a> {
                         CallField::SentAt => &mut call.sent_at,
                         CallField::WriteKey => &mut call.write_key,
                         CallField::Properties => {
-                            call.properties = Some(map.next_value()?);
+                            call.properties = Object::found(map.next_value()?);
                             continue;
                         }
                         CallField::Traits => {
-                            call.traits = Some(map.next_value()?);
+                            call.traits = Object::found(map.next_value()?);
                             continue;
                         }
                         CallField::Context => {
-                            call.context = Some(map.next_value()?);
+                            call.context = Object::found(map.next_value()?);
                             continue;
                         }
                         CallField::Other => {

@@ -10,7 +10,12 @@ use std::borrow::Cow;
 /// assert_eq!(domain::segment::mend(r#"{"title": "cut \ud83d"}"#), r#"{"title": "cut \ufffd"}"#);
 /// ```
 pub fn mend(text: &str) -> Cow<'_, str> {
-    let text = if text.contains(is_noncharacter) { Cow::Owned(text.replace(is_noncharacter, "\u{FFFD}")) } else { Cow::Borrowed(text) };
+    // One character at a time is searched for much faster than one of several.
+    let text = if text.contains('\u{FFFE}') || text.contains('\u{FFFF}') {
+        Cow::Owned(text.replace(is_noncharacter, "\u{FFFD}"))
+    } else {
+        Cow::Borrowed(text)
+    };
     let wrong = wrong_escapes(&text);
     if wrong.is_empty() {
         return text;

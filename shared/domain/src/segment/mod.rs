@@ -22,7 +22,7 @@ mod mend;
 mod object;
 mod scalar;
 
-pub use batch::Batch;
+pub use batch::{Batch, Item};
 pub use call::{Call, Origin};
 pub use mend::mend;
 

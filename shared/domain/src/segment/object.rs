@@ -1,19 +1,79 @@
 //! `properties`, `traits` and `context`: walked once, read where it matters, kept as text.
 
 use super::{
-    Invalid,
+    Invalid, MAX_DEPTH,
     scalar::{Scalar, Walked, named},
     shape,
 };
-use crate::JsonObject;
+use crate::{
+    JsonObject,
+    scan::{Scanned, Scanner},
+};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::{fmt, net::IpAddr};
 
+/// A field that should be an object.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum Object<'a, T> {
+    /// Not given, or `null`.
+    #[default]
+    Absent,
+    /// Walked together with the call: its text, and what was read of it.
+    Walked(&'a str, T),
+    /// Any JSON value but `null`, still to be walked.
+    Unread(&'a str),
+}
+
+impl<'a, T: Default> Object<'a, T> {
+    /// A value that the parser found.
+    pub(super) fn found(raw: &'a RawValue) -> Self {
+        match raw.get() {
+            "null" => Self::Absent,
+            text => Self::Unread(text),
+        }
+    }
+
+    /// The value's text.
+    pub(super) const fn text(&self) -> Option<&'a str> {
+        match self {
+            Self::Absent => None,
+            Self::Walked(text, _) | Self::Unread(text) => Some(text),
+        }
+    }
+
+    /// Walks the next value; `member` reads what matters of it. `None` leaves the call to the parser.
+    fn walk(scanner: &mut Scanner<'a>, mut member: impl FnMut(&mut T, &mut Scanner<'a>, &str) -> Option<()>) -> Option<Self> {
+        if scanner.peek()? == b'n' {
+            return matches!(scanner.value(1)?, Scanned::Null).then_some(Self::Absent);
+        }
+        let mut read = T::default();
+        let text = scanner.text_of(|scanner| scanner.object(|scanner, key| member(&mut read, scanner, key)))?;
+        Some(Self::Walked(text, read))
+    }
+}
+
+impl<'a, T: Deserialize<'a> + Clone + Default> Object<'a, T> {
+    /// What is read of the object, which must be one when it is there.
+    fn read(&self, pointer: &'static str) -> Result<T, Invalid> {
+        match self {
+            Self::Absent => Ok(T::default()),
+            Self::Walked(_, read) => Ok(read.clone()),
+            Self::Unread(text) if text.starts_with('{') => {
+                serde_json::from_str(text).map_err(|error| Invalid::new(pointer, format!("{} can't be read: {error}", named(pointer))))
+            }
+            Self::Unread(text) => Err(Invalid::new(pointer, format!("{} must be an object, got {}", named(pointer), shape(text)))),
+        }
+    }
+}
+
+/// Levels of a value inside an object that is itself the first one.
+const INSIDE: usize = MAX_DEPTH - 1;
+
 /// `properties` or `traits`: what is read of them, and the text.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Payload<'a> {
-    raw: Option<&'a RawValue>,
+    text: Option<&'a str>,
     /// Where `account_id` is.
     pub(super) account_pointer: &'static str,
     pub(super) account_id: Scalar<'a>,
@@ -21,20 +81,32 @@ pub(super) struct Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
-    pub(super) fn read(raw: Option<&'a RawValue>, pointer: &'static str, account_pointer: &'static str) -> Result<Self, Invalid> {
-        let read: Option<Self> = object(raw, pointer)?;
-        Ok(Self { raw, account_pointer, ..read.unwrap_or_default() })
+    pub(super) fn read(object: &Object<'a, Self>, pointer: &'static str, account_pointer: &'static str) -> Result<Self, Invalid> {
+        Ok(Self { text: object.text(), account_pointer, ..object.read(pointer)? })
+    }
+
+    pub(super) fn scan(scanner: &mut Scanner<'a>) -> Option<Object<'a, Self>> {
+        Object::walk(scanner, |read: &mut Self, scanner, key| {
+            match key {
+                "account_id" => read.account_id = Scalar::scan(scanner)?,
+                _ => {
+                    read.has_category |= key == "category";
+                    scanner.value(INSIDE)?;
+                }
+            }
+            Some(())
+        })
     }
 
     pub(super) fn kept(&self) -> Option<JsonObject> {
-        self.raw.and_then(kept)
+        self.text.and_then(kept)
     }
 }
 
 /// `context`: what is read of it, and the text.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Context<'a> {
-    raw: Option<&'a RawValue>,
+    text: Option<&'a str>,
     pub(super) direct: bool,
     ip: Scalar<'a>,
     pub(super) user_agent: Scalar<'a>,
@@ -42,14 +114,26 @@ pub(super) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn read(raw: Option<&'a RawValue>) -> Result<Self, Invalid> {
-        let read: Option<Self> = object(raw, "/context")?;
-        Ok(Self { raw, ..read.unwrap_or_default() })
+    pub(super) fn read(object: &Object<'a, Self>) -> Result<Self, Invalid> {
+        Ok(Self { text: object.text(), ..object.read("/context")? })
+    }
+
+    pub(super) fn scan(scanner: &mut Scanner<'a>) -> Option<Object<'a, Self>> {
+        Object::walk(scanner, |read: &mut Self, scanner, key| {
+            match key {
+                "direct" => read.direct = Scalar::scan(scanner)? == Scalar::Bool(true),
+                "ip" => read.ip = Scalar::scan(scanner)?,
+                "userAgent" => read.user_agent = Scalar::scan(scanner)?,
+                "groupId" => read.group_id = Scalar::scan(scanner)?,
+                _ => drop(scanner.value(INSIDE)?),
+            }
+            Some(())
+        })
     }
 
     /// The text, when there is anything in it.
     pub(super) fn kept(&self) -> Option<JsonObject> {
-        self.raw.and_then(kept)
+        self.text.and_then(kept)
     }
 
     /// The address that it tells.
@@ -62,21 +146,10 @@ impl<'a> Context<'a> {
     }
 }
 
-/// Reads a field that must be an object when it is there.
-fn object<'a, T: Deserialize<'a>>(raw: Option<&'a RawValue>, pointer: &'static str) -> Result<Option<T>, Invalid> {
-    match raw.map(RawValue::get) {
-        None | Some("null") => Ok(None),
-        Some(text) if text.starts_with('{') => serde_json::from_str(text)
-            .map(Some)
-            .map_err(|error| Invalid::new(pointer, format!("{} can't be read: {error}", named(pointer)))),
-        Some(text) => Err(Invalid::new(pointer, format!("{} must be an object, got {}", named(pointer), shape(text)))),
-    }
-}
-
 /// The text of an object that holds anything.
-fn kept(raw: &RawValue) -> Option<JsonObject> {
-    let inside = raw.get().strip_prefix('{')?.strip_suffix('}')?;
-    if inside.trim_ascii().is_empty() { None } else { Some(JsonObject::from_raw(raw.to_owned())) }
+fn kept(text: &str) -> Option<JsonObject> {
+    let inside = text.strip_prefix('{')?.strip_suffix('}')?;
+    if inside.trim_ascii().is_empty() { None } else { RawValue::from_string(text.to_owned()).ok().map(JsonObject::from_raw) }
 }
 
 #[derive(serde::Deserialize)]

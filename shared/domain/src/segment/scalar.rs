@@ -1,6 +1,7 @@
 //! Values that are read, and values that are only walked.
 
 use super::{Invalid, MAX_DEPTH};
+use crate::scan::{Scanned, Scanner};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::{borrow::Cow, fmt};
 
@@ -20,7 +21,18 @@ pub(super) enum Scalar<'a> {
     Other(&'static str),
 }
 
-impl Scalar<'_> {
+impl<'a> Scalar<'a> {
+    /// Reads the next value. `None` leaves the call to the parser.
+    pub(super) fn scan(scanner: &mut Scanner<'a>) -> Option<Self> {
+        Some(match scanner.value(MAX_DEPTH)? {
+            Scanned::Null => Self::Absent,
+            Scanned::Bool(value) => Self::Bool(value),
+            Scanned::Text(text) => Self::Text(Cow::Borrowed(text)),
+            Scanned::Whole(value) => Self::Number(value.to_string()),
+            Scanned::Decimal(text) | Scanned::Other(text) => serde_json::from_str(text).ok()?,
+        })
+    }
+
     fn shape(&self) -> &'static str {
         match self {
             Self::Absent => "nothing",

@@ -7,6 +7,7 @@ use crate::{
 };
 use domain::{
     DestinationId, Home, Timestamp, TriggerId, WorkspaceId, hash64,
+    mutant::{Mutant, active},
     transition::Transition,
     trigger::{Fire, FireMode},
 };
@@ -268,7 +269,7 @@ pub fn verdict(fire: Fire, last: Option<Fired>, seq: u64, at: Timestamp) -> Verd
     let Some(last) = last else {
         return if fire.mode == FireMode::Always && fire.cooldown_hours == 0 { Verdict::Pass } else { Verdict::Take };
     };
-    if last.seq == seq {
+    if last.seq == seq && !active(Mutant::CooldownTakenApart) {
         return Verdict::Pass;
     }
     let until = last.at.plus_millis(fire.cooldown_ms());
@@ -363,6 +364,9 @@ impl<S: Store> Deliveries<S> {
             let condition = if before.version == 0 { Condition::Absent } else { Condition::Version(before.version) };
             let body = records::text(&key, &fired)?;
             writes.push(Write::Put(Item { key, version: before.version.saturating_add(1), body, expires_at }, condition));
+        }
+        if active(Mutant::CooldownTakenApart) && !writes.is_empty() {
+            self.store.transact(std::mem::take(&mut writes)).await?;
         }
         for delivery in &deliveries {
             writes.push(Write::Put(item(Self::key(workspace, delivery), 1, delivery)?, Condition::Absent));

@@ -5,7 +5,7 @@ use domain::{
     explain::{Explanation, HeldLevels},
     field::{FieldFact, FieldFacts, FieldName, FieldSource, FieldValue, Keep, Number},
     model::{Model, default_document},
-    state::{IdentityState, Spilled},
+    state::IdentityState,
 };
 use std::collections::BTreeMap;
 
@@ -25,6 +25,7 @@ fn event(n: i64, name: &str, age_days: i32) -> Event {
         timestamp: at,
         received_at: at,
         clamped: false,
+        skew_ms: Some(0),
         ip: None,
         user_agent: None,
         properties: domain::JsonObject::from_map(properties.as_object().unwrap()),
@@ -47,7 +48,7 @@ fn explained(fields: &[(&str, FieldValue)], people: &[(&str, &[(i32, &str)])]) -
             let mut state = IdentityState::new(Identity::user(who), &model.matcher);
             let events: Vec<Event> = (0..).zip(*events).map(|(n, (age, name))| event(n, name, *age)).collect();
             let batch = BatchId::new(TODAY.start(), 1);
-            state.fold(batch, &events, &Spilled::default(), TODAY.start(), &model.matcher, &model.document.mapping);
+            state.fold(batch, &events, None, TODAY.start(), &model.matcher, &model.document.mapping);
             state
         })
         .collect();

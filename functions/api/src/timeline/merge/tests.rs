@@ -29,6 +29,9 @@ impl Store for Counting {
         self.queries.fetch_add(1, Ordering::Relaxed);
         self.store.query(query).await
     }
+    async fn scan(&self, scan: &pipeline::Scan) -> Result<pipeline::ScanPage, StoreError> {
+        self.store.scan(scan).await
+    }
     async fn write(&self, write: Write) -> Result<(), StoreError> {
         self.store.write(write).await
     }
@@ -49,6 +52,7 @@ fn event(id: &str, at: Timestamp, received_at: Timestamp) -> Event {
         timestamp: at.min(received_at),
         received_at,
         clamped: false,
+        skew_ms: Some(0),
         ip: None,
         user_agent: None,
         properties: None,
@@ -69,11 +73,11 @@ impl Person {
         let blank = IdentityState::new(self.identity.clone(), &model.matcher);
         let mut parcels = self.parcels.clone();
         parcels.sort_by_key(|(batch, _)| *batch);
-        let mut refold = blank.refold(&model.matcher, NOW);
+        let mut refold = blank.refold(None, &model.matcher, NOW);
         for (batch, events) in &parcels {
             refold.add(*batch, events, &model.matcher, &model.document.mapping);
         }
-        Source::new(self.identity.id(), &refold.finish().facts)
+        Source::new(self.identity.id(), &refold.finish().state.facts)
     }
 
     /// The plain truth: every message id from its earliest parcel.

@@ -1,0 +1,138 @@
+//! The long run of the fault simulator: many seeds on all cores, every fault, until so many events were told.
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use domain::mutant::Mutant;
+use harpoon_tests::sim::{Counts, Fault, Faults, Load, Plan, Report, run_watching};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::{
+    process::ExitCode,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+/// Runs the real stages under simulated faults and compares everything with a replay.
+#[derive(Debug, Parser)]
+struct Options {
+    /// How many events clients tell, in all seeds together.
+    #[arg(long, default_value_t = 10_000_000)]
+    events: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Events of one seed, if there are so many.
+    #[arg(long, default_value_t = 20_000)]
+    per_seed: u64,
+    /// `uniform`, `hot-account` or `hot-identity`; all three in turn when absent.
+    #[arg(long)]
+    load: Option<String>,
+    /// Threads.
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// `all`, `many` or `none`.
+    #[arg(long, default_value = "all")]
+    faults: String,
+    /// A deliberate bug, by its name.
+    #[arg(long)]
+    mutant: Option<String>,
+    /// Print every operation on items whose keys hold this text.
+    #[arg(long)]
+    watch: Option<String>,
+}
+
+#[derive(Default)]
+struct Totals {
+    events: u64,
+    accepted: u64,
+    faults: Counts,
+    messages: u64,
+    posts: u64,
+    operations: u64,
+    days: i64,
+    seeds: u64,
+    violations: Vec<String>,
+}
+
+impl Totals {
+    fn add(&mut self, report: &Report) {
+        self.events += report.events;
+        self.accepted += report.accepted;
+        self.faults.merge(&report.faults);
+        self.messages += report.messages;
+        self.posts += report.posts;
+        self.operations += report.operations;
+        self.days += report.days;
+        self.seeds += 1;
+        self.violations.extend(report.violations.iter().map(ToString::to_string));
+    }
+}
+
+fn plans(options: &Options) -> Result<Vec<Plan>> {
+    let load = options.load.as_deref().map(|name| Load::parse(name).with_context(|| format!("there is no load `{name}`"))).transpose()?;
+    let mutant = match options.mutant.as_deref() {
+        None => None,
+        Some(name) => {
+            let found = Mutant::ALL.into_iter().find(|mutant| format!("{mutant:?}") == name);
+            Some(found.with_context(|| format!("there is no deliberate bug `{name}`"))?)
+        }
+    };
+    let faults = match options.faults.as_str() {
+        "all" => Faults::all(),
+        "many" => Faults::many(),
+        "none" => Faults::none(),
+        other => bail!("there are no faults `{other}`: `all`, `many` or `none`"),
+    };
+    let mut plans = Vec::new();
+    let mut left = options.events;
+    while left > 0 {
+        let events = left.min(options.per_seed.max(1));
+        left -= events;
+        let seed = options.seed + plans.len() as u64;
+        let load = load.unwrap_or(Load::ALL[(seed % 3) as usize]);
+        plans.push(Plan { faults, mutant, ..Plan::new(seed, usize::try_from(events)?, load) });
+    }
+    Ok(plans)
+}
+
+fn main() -> Result<ExitCode> {
+    let options = Options::parse();
+    let plans = plans(&options)?;
+    let (next, totals, begun) = (AtomicU64::new(0), Mutex::new(Totals::default()), Instant::now());
+    let bar = ProgressBar::new(options.events);
+    bar.set_style(ProgressStyle::with_template("{bar:40} {human_pos} of {human_len} events, {per_sec}, {eta} left, {msg}")?);
+    std::thread::scope(|scope| {
+        for _ in 0..options.threads.max(1) {
+            scope.spawn(|| {
+                while let Some(plan) = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).ok().and_then(|n| plans.get(n)) {
+                    let report = run_watching(plan, options.watch.as_deref());
+                    let mut totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
+                    for violation in &report.violations {
+                        bar.suspend(|| println!("{violation}"));
+                    }
+                    totals.add(&report);
+                    bar.inc(report.events);
+                    bar.set_message(format!("{} faults, {} violations", totals.faults.total(), totals.violations.len()));
+                }
+            });
+        }
+    });
+    bar.finish();
+    let totals = totals.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let seconds = begun.elapsed().as_secs_f64();
+    println!("events        {} ({} accepted)", totals.events, totals.accepted);
+    println!("seeds         {} from {}", totals.seeds, options.seed);
+    println!("messages      {}", totals.messages);
+    println!("posts         {}", totals.posts);
+    println!("operations    {}", totals.operations);
+    println!("simulated     {} days", totals.days);
+    println!("took          {seconds:.1} s, {:.0} events/s", totals.events as f64 / seconds);
+    println!("faults        {}", totals.faults.total());
+    for fault in Fault::ALL {
+        println!("  {:<20} {}", format!("{fault:?}"), totals.faults.of(fault));
+    }
+    println!("violations    {}", totals.violations.len());
+    Ok(if totals.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
