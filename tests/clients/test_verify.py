@@ -56,7 +56,7 @@ def test_what_was_broken_in_the_store_is_found_and_mended(instances):
     state = items(product, lambda pk, sk: pk.endswith("#H#a:quarrystone-mills.com") and sk.startswith("S#"))[0]
     score = items(product, lambda pk, sk: pk.endswith("#H#a:fernhollow-labs.com") and sk == "R")[0]
     lost = items(product, lambda pk, sk: pk.endswith("#H#a:saltmarsh-rail.com") and sk.startswith("S#"))[0]
-    mapping = items(product, lambda pk, sk: sk == "I" and pk.endswith("#I#" + lost["sk"]["S"].removeprefix("S#")))[0]
+    mapping = items(product, lambda pk, sk: sk == "I" and pk.endswith("#I#" + lost["sk"]["S"].removeprefix("S#")[2:]))[0]
     for item in (state, score, lost, mapping):
         remove(product, item)
     found = product.verify("--wait", "1")

@@ -6,6 +6,7 @@
 mod actor;
 mod check;
 pub mod faults;
+pub mod hunt;
 mod queue;
 mod rng;
 mod scheduler;
@@ -50,6 +51,8 @@ pub struct Plan {
     pub hosts: usize,
     /// Workers, each on any machine and any queue.
     pub workers: usize,
+    /// How many days the traffic lasts; 0 for less than an hour, so that no night's rescoring makes good what went wrong.
+    pub days: i64,
     /// What goes wrong.
     pub faults: Faults,
     /// A deliberate bug.
@@ -57,14 +60,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Four hosts, sixteen workers, all faults.
+    /// Four hosts, sixteen workers, thirty days, all faults.
     pub const fn new(seed: u64, events: usize, load: Load) -> Self {
-        Self { seed, events, load, hosts: 4, workers: 16, faults: Faults::all(), mutant: None }
+        Self { seed, events, load, hosts: 4, workers: 16, days: DAYS, faults: Faults::all(), mutant: None }
     }
 
     /// The command that runs it again.
     pub fn command(&self) -> String {
-        let Self { seed, events, load, .. } = self;
+        let Self { seed, events, load, days, .. } = self;
         let faults = if self.faults == Faults::all() {
             ""
         } else if self.faults == Faults::none() {
@@ -74,7 +77,9 @@ impl Plan {
         };
         let mutant = self.mutant.map(|mutant| format!(" --mutant {mutant:?}")).unwrap_or_default();
         let load = load.as_str();
-        format!("cargo run -p harpoon-tests --release --bin soak -- --seed {seed} --events {events} --load {load}{faults}{mutant}")
+        format!(
+            "cargo run -p harpoon-tests --release --bin soak -- --seed {seed} --events {events} --load {load} --days {days}{faults}{mutant}"
+        )
     }
 }
 
@@ -163,7 +168,8 @@ impl<'p> Run<'p> {
         let before = self.sim.now().plus_millis(-DAY_MS);
         let credentials = Credentials::new(store.clone(), clock.clone());
         for (secret, kind) in [(WRITE_KEY, CredentialKind::WriteKey), (TOKEN, CredentialKind::ApiToken)] {
-            let credential = Credential { workspace: workspace.clone(), kind, name: "simulation".into(), created_at: before, revoked_at: None };
+            let credential =
+                Credential { workspace: workspace.clone(), kind, name: "simulation".into(), created_at: before, revoked_at: None };
             credentials.put(secret, &credential).await?;
         }
         let destinations = Destinations::new(store.clone(), clock.clone());
@@ -175,7 +181,12 @@ impl<'p> Run<'p> {
         }
         let triggers = Triggers::new(store, clock);
         let all = [
-            ("entered", json!({ "kind": "level_entered", "level": "hot", "of": "engagement" }), json!({ "cooldown_hours": 0 }), json!(["d1"])),
+            (
+                "entered",
+                json!({ "kind": "level_entered", "level": "hot", "of": "engagement" }),
+                json!({ "cooldown_hours": 0 }),
+                json!(["d1"]),
+            ),
             ("crossed", json!({ "kind": "engagement_crossed", "threshold": 40 }), json!({ "cooldown_hours": 72 }), json!(["d1", "d2"])),
             ("lead", json!({ "kind": "level_entered", "level": "hot", "of": "lead" }), json!({ "mode": "once" }), json!(["d2"])),
             ("fit", json!({ "kind": "level_left", "level": "low_priority" }), json!({ "cooldown_hours": 24 }), json!(["d2"])),
@@ -196,7 +207,7 @@ impl<'p> Run<'p> {
     /// One step; dead workers get successors, what was begun begins. `false` when nothing is left to happen before `limit`.
     fn step(&mut self, limit: i64) -> bool {
         self.steps += 1;
-        if self.steps % 65_536 == 0 {
+        if self.steps.is_multiple_of(65_536) {
             let now = self.sim.millis();
             self.change(|inner| inner.tables.tidy(now));
         }
@@ -255,7 +266,12 @@ impl<'p> Run<'p> {
         }
         // Whoever begins to send has had the key for a while.
         self.sim.set_now(self.begun + 60_000);
-        let faults = self.plan.faults;
+        let mut faults = self.plan.faults;
+        let short = self.plan.days == 0;
+        if short {
+            faults.long_delay = 0.0;
+        }
+        self.world.short.set(short);
         self.change(|inner| {
             inner.direct = false;
             inner.faults = faults;
@@ -264,7 +280,7 @@ impl<'p> Run<'p> {
             self.hire(100);
         }
         self.world.busy.set(1);
-        let traffic = actor::traffic(Rc::clone(&self.world), self.plan.events, DAYS);
+        let traffic = actor::traffic(Rc::clone(&self.world), self.plan.events, self.plan.days);
         self.executor.spawn(Kind::Lasting, Box::pin(traffic));
         self.executor.spawn(Kind::Lasting, Box::pin(actor::schedule(Rc::clone(&self.world))));
         let most = 100_000_000 + self.plan.events as u64 * 20_000;
@@ -275,13 +291,13 @@ impl<'p> Run<'p> {
             }
         }
         // Late messages come while things still go wrong, too.
-        let calm = self.sim.millis() + 2 * DAY_MS;
+        let calm = self.sim.millis() + if short { 600_000 } else { 2 * DAY_MS };
         self.drain(calm);
         self.change(|inner| inner.faults = Faults::none());
         self.world.closing.set(true);
         self.world.set_clocks_right();
         self.drain(i64::MAX);
-        let until = self.sim.millis() + 36 * 3_600_000;
+        let until = self.sim.millis() + if short { 1_200_000 } else { 36 * 3_600_000 };
         self.serve_due(until);
         self.sim.set_now(until);
         let mut found = self.check(Phase::AtRest);

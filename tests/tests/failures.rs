@@ -20,7 +20,8 @@ fn two_people(world: &World) -> pipeline::EventsReceived {
 
 /// The store refuses every write of one identity's state.
 fn break_state_of(world: &World, user: &str, times: usize) {
-    let sk = format!("{STATE}{}", Identity::user(user).id());
+    let id = Identity::user(user).id();
+    let sk = format!("{STATE}{}{id}", Shard::of(IdentityKind::User, id, None));
     for _ in 0..times {
         let sk = sk.clone();
         world.store.fail(move |op| match op {
@@ -94,7 +95,7 @@ async fn score_answers_a_duplicate_hint_without_a_second_write_but_with_a_second
         async move { homes.score(&workspace, &place, pipeline::Consistency::Strong).await.unwrap().unwrap().version }
     };
     let before = version(&world).await;
-    let hint = AccountTouched { workspace: world.workspace.clone(), homes: vec![place.clone()], due: Vec::new() };
+    let hint = AccountTouched::whole(world.workspace.clone(), vec![place.clone()]);
     assert!(world.attempt(&world.scorer, hint, 1).await);
     assert_eq!(version(&world).await, before);
     assert_eq!(world.scored().len(), 1);
@@ -116,7 +117,7 @@ async fn score_sends_again_what_it_had_written_before_a_crash() {
 async fn score_and_level_take_a_hint_about_an_account_that_is_not_there() {
     let world = World::new();
     let nowhere = home("acct_nowhere").unwrap();
-    let hint = AccountTouched { workspace: world.workspace.clone(), homes: vec![nowhere.clone()], due: Vec::new() };
+    let hint = AccountTouched::whole(world.workspace.clone(), vec![nowhere.clone()]);
     assert!(world.attempt(&world.scorer, hint, 1).await);
     let unknown = AccountScored { workspace: world.workspace.clone(), homes: vec![home("acct_never_scored").unwrap()] };
     assert!(world.attempt(&world.leveler, unknown, 1).await);
@@ -127,7 +128,7 @@ async fn score_retries_one_home_alone_when_it_keeps_failing() {
     let world = World::new();
     world.run(&world.resolver, two_people(&world)).await.unwrap();
     let homes = vec![home("fernhollow-labs.com").unwrap(), home("quarrystone-mills.com").unwrap()];
-    let hint = AccountTouched { workspace: world.workspace.clone(), homes, due: Vec::new() };
+    let hint = AccountTouched::whole(world.workspace.clone(), homes);
     world.store.fail(|op| matches!(op, Op::Write(write) if write.key().sk == "R" && write.key().pk.contains("fernhollow")));
     let outcomes = world.scorer.handle(vec![Received { message_id: String::new(), receive_count: 2, message: hint }]).await;
     let [Outcome::Split { retry, .. }] = outcomes.as_slice() else { panic!("{outcomes:?}") };

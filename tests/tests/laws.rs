@@ -129,7 +129,7 @@ fn refolded(
 
 fn evaluate<'s>(model: &Model, state: &'s IdentityState, as_of: Day) -> Evaluation<'s> {
     let id: IdentityId = state.identity.id();
-    Evaluation::new(model, Inputs { own: FieldFacts::new(), states: vec![(id, state)] }, as_of)
+    Evaluation::new(model, Inputs { own: FieldFacts::new(), states: vec![(id, state)], giant: false }, as_of)
 }
 
 proptest! {

@@ -10,7 +10,7 @@ fn start() -> Timestamp {
 }
 
 fn touched(world: &World, home: Home) -> AccountTouched {
-    AccountTouched { workspace: world.workspace.clone(), homes: vec![home], due: Vec::new() }
+    AccountTouched::whole(world.workspace.clone(), vec![home])
 }
 
 /// Worker A has read mapping and state of a browser. Before A writes the state, worker B learns who uses the browser and moves
@@ -35,7 +35,9 @@ async fn a_state_moved_while_a_parcel_of_it_is_folded_loses_nothing() {
 
     let account = home("quarrystone-mills.com").unwrap();
     assert_eq!(world.home_of(&Identity::anonymous("browser-1")).await.unwrap(), account);
-    let state = world.homes().state(&world.workspace, &account, &Identity::anonymous("browser-1").id()).await.unwrap().unwrap();
+    let browser = Identity::anonymous("browser-1").id();
+    let mapping = world.homes().mapping(&world.workspace, &browser, Consistency::Strong).await.unwrap().unwrap();
+    let state = world.homes().state(&world.workspace, &mapping.record).await.unwrap().unwrap();
     assert_eq!(state.state.facts.count, 2);
     // Nothing is left where it was.
     let left =

@@ -1,6 +1,6 @@
 //! `harpoon verify` finds what does not follow from the log, leaves alone what does, and mends what it found.
 
-use domain::{DAY_MS, Event, Home, Identity, Timestamp};
+use domain::{DAY_MS, Event, Home, Identity, Shard, Timestamp};
 use harpoon::verify::{Auditor, Fault, Report, Subject};
 use harpoon_tests::{
     hooked::{Hooked, Op},
@@ -20,6 +20,10 @@ fn start() -> Timestamp {
 
 fn days_ago(days: i64) -> Timestamp {
     start().plus_millis(-days * DAY_MS)
+}
+
+fn shard(identity: &Identity) -> Shard {
+    Shard::of(identity.kind, identity.id(), None)
 }
 
 fn auditor(world: &World) -> Auditor<Arc<Hooked>, Arc<ManualClock>> {
@@ -110,14 +114,14 @@ async fn an_empty_deployment_agrees() {
 async fn a_state_that_counts_too_much_is_found_and_folded_again() {
     let world = people().await;
     let homes = world.homes();
-    let mut stored = homes.state(&world.workspace, &quarrystone(), &id(&ada())).await.unwrap().unwrap();
+    let mut stored = homes.state_at(&world.workspace, &quarrystone(), shard(&ada()), &id(&ada())).await.unwrap().unwrap();
     stored.state.facts.count += 3;
     let put = put_state(&world.workspace, &quarrystone(), &stored.state, stored.version, Condition::Version(stored.version)).unwrap();
     write(&world, put).await;
     let report = mended(&world).await;
     assert_eq!(report.sentence(), "1 identity has a state that differs from the log, by 3 events too many.");
     assert_eq!(faults_of(&report, &Subject::Identity(id(&ada()))), [Fault::StateDiffers { more: 3, what: vec!["events"] }]);
-    let state = homes.state(&world.workspace, &quarrystone(), &id(&ada())).await.unwrap().unwrap();
+    let state = homes.state_at(&world.workspace, &quarrystone(), shard(&ada()), &id(&ada())).await.unwrap().unwrap();
     assert_eq!(state.state.facts.count, 3);
 }
 
@@ -163,7 +167,7 @@ async fn an_identity_that_left_nothing_but_its_parcel_is_found_and_resolved() {
 async fn a_state_that_is_gone_is_found_and_folded_from_the_log() {
     let world = people().await;
     let before = world.score_of("quarrystone-mills.com").await.unwrap();
-    let key = state_key(&world.workspace, &quarrystone(), &id(&ada()));
+    let key = state_key(&world.workspace, &quarrystone(), shard(&ada()), &id(&ada()));
     write(&world, Write::Delete(key, Condition::Always)).await;
     let report = mended(&world).await;
     assert_eq!(faults_of(&report, &Subject::Identity(id(&ada()))), [Fault::StateMissing { events: 3 }]);
@@ -175,7 +179,7 @@ async fn a_state_that_is_gone_is_found_and_folded_from_the_log() {
 async fn a_second_state_of_an_identity_is_found_and_removed() {
     let world = people().await;
     let elsewhere = home("fernhollow-labs.com").unwrap();
-    let stored = world.homes().state(&world.workspace, &quarrystone(), &id(&ada())).await.unwrap().unwrap();
+    let stored = world.homes().state_at(&world.workspace, &quarrystone(), shard(&ada()), &id(&ada())).await.unwrap().unwrap();
     write(&world, put_state(&world.workspace, &elsewhere, &stored.state, 1, Condition::Absent).unwrap()).await;
     let report = mended(&world).await;
     let stray = Subject::Stray { home: elsewhere, identity: id(&ada()) };
@@ -272,10 +276,12 @@ async fn a_link_that_is_missing_is_found_and_made() {
     let homes = world.homes();
     let mut mapping = homes.mapping(&world.workspace, &browser, Consistency::Strong).await.unwrap().unwrap();
     let mut user = homes.mapping(&world.workspace, &id(&ada()), Consistency::Strong).await.unwrap().unwrap();
-    let mut stored = homes.state(&world.workspace, &quarrystone(), &browser).await.unwrap().unwrap();
+    let mut stored = homes.state(&world.workspace, &mapping.record).await.unwrap().unwrap();
     assert!(mapping.record.link.take().is_some());
     assert!(user.record.named.remove(&browser).is_some());
     stored.state.link = None;
+    let linked = state_key(&world.workspace, &quarrystone(), stored.shard, &browser);
+    write(&world, Write::Delete(linked, Condition::Version(stored.version))).await;
     write(&world, put_record(identity_key(&world.workspace, &browser), mapping.version, &mapping.record).unwrap()).await;
     write(&world, put_record(identity_key(&world.workspace, &id(&ada())), user.version, &user.record).unwrap()).await;
     let put = put_state(&world.workspace, &quarrystone(), &stored.state, stored.version, Condition::Always).unwrap();
@@ -311,7 +317,7 @@ async fn what_the_log_no_longer_holds_is_no_fault() {
     for _ in 0..3 {
         work(&world).await;
     }
-    let state = world.homes().state(&world.workspace, &quarrystone(), &id(&ada())).await.unwrap().unwrap();
+    let state = world.homes().state_at(&world.workspace, &quarrystone(), shard(&ada()), &id(&ada())).await.unwrap().unwrap();
     assert_eq!(state.state.facts.count, 4);
     let report = verified(&world).await;
     assert!(report.agrees(), "{}\n{:?}", report.sentence(), report.findings);

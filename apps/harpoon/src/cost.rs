@@ -133,6 +133,7 @@ fn plans(arguments: &Arguments) -> anyhow::Result<Vec<Plan>> {
 
 /// Counts one load on virtual time.
 fn row(plan: Plan, prices: &PriceFile, region: &str) -> anyhow::Result<Row> {
+    tracing::info!(batch = plan.batch, identities = plan.identities, accounts = plan.size.accounts, "counting");
     let time = VirtualTime::default();
     let store = Arc::new(MemoryStore::default());
     let pace = Pace::Stated(time.clone(), prices.latency);

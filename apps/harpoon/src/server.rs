@@ -1,5 +1,6 @@
 //! The one port: tracking calls go to ingest, everything else to the API.
 
+use axum::body::HttpBody as _;
 use axum::{
     Router,
     body::Body,
@@ -74,12 +75,20 @@ async fn track(State(tracking): State<Tracking>, ConnectInfo(peer): ConnectInfo<
 /// A body, cut after the first byte too many: with it ingest sees that the body is too large, and answers so. The rest is read
 /// and dropped.
 async fn read(mut body: Body) -> Result<Bytes, axum::Error> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX).min(ingest::MAX_BODY_BYTES);
     let mut read = BytesMut::new();
     let mut length = 0_usize;
     while let Some(frame) = body.frame().await {
         let Ok(mut data) = frame?.into_data() else { continue };
         length = length.saturating_add(data.len());
+        if body.is_end_stream() && length == data.len() && length <= ingest::MAX_BODY_BYTES {
+            // What came in one piece needs no copy.
+            return Ok(data);
+        }
         data.truncate((ingest::MAX_BODY_BYTES + 1).saturating_sub(read.len()));
+        if read.is_empty() {
+            read.reserve(announced);
+        }
         read.extend_from_slice(&data);
         if length > DRAINED_BYTES {
             break;

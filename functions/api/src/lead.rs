@@ -51,8 +51,7 @@ pub(crate) fn identity_named(named: &str) -> Option<IdentityId> {
 
 /// The lead of a home that has this identity.
 pub(crate) fn lead_with<'s>(gathered: &'s Gathered, id: IdentityId) -> Option<Lead<'s>> {
-    let inputs = gathered.inputs();
-    Lead::group(&inputs.states).into_iter().find(|lead| !lead.is_account && lead.identities.iter().any(|(known, _)| *known == id))
+    gathered.inputs().leads().into_iter().find(|lead| !lead.is_account && lead.identities.iter().any(|(known, _)| *known == id))
 }
 
 impl<P: Ports> Api<P> {

@@ -109,7 +109,7 @@ impl<P: Ports> Api<P> {
         let now = self.now();
         let Some(mapping) = self.homes.mapping(workspace, &id, Consistency::Strong).await? else { return Ok(true) };
         let left = mapping.record.home.clone();
-        let Some(stored) = self.homes.state(workspace, &left, &id).await? else { return Ok(false) };
+        let Some(stored) = self.homes.state(workspace, &mapping.record).await? else { return Ok(false) };
         let target = self.target(workspace, &mapping.record, &stored.state.facts.said, decision, model, now).await?;
         touched.insert(left.clone());
         touched.insert(target.home.clone());
@@ -124,10 +124,10 @@ impl<P: Ports> Api<P> {
         let mut writes =
             vec![put_record(identity_key(workspace, &id), mapping.version, &record)?, put_due(workspace, &target.home, now, 0)?];
         if left == target.home {
-            writes.push(Write::Check(state_key(workspace, &left, &id), Condition::Version(stored.version)));
+            writes.push(Write::Check(state_key(workspace, &left, stored.shard, &id), Condition::Version(stored.version)));
         } else {
             let version = stored.version.saturating_add(1);
-            writes.push(Write::Delete(state_key(workspace, &left, &id), Condition::Version(stored.version)));
+            writes.push(Write::Delete(state_key(workspace, &left, stored.shard, &id), Condition::Version(stored.version)));
             writes.push(put_state(workspace, &target.home, &stored.state, version, Condition::Absent)?);
             writes.push(put_due(workspace, &left, now, 0)?);
         }

@@ -16,7 +16,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use domain::{CallKind, Channel, Event, Home, Identity, IdentityId, JsonObject, Timestamp, lead::Lead, state::IdentityState};
+use domain::{CallKind, Channel, Event, Home, Identity, IdentityId, JsonObject, Timestamp, state::IdentityState};
 use http::Uri;
 use merge::{Effort, EventKey, Log, Source, Window};
 use serde::Serialize;
@@ -104,7 +104,7 @@ fn people(whole: &Whole) -> (HashMap<IdentityId, Who>, Vec<(IdentityId, &Identit
     let inputs = whole.gathered.inputs();
     let mut who = HashMap::new();
     let mut states = Vec::new();
-    for lead in Lead::group(&inputs.states) {
+    for lead in inputs.leads() {
         let label = lead.label();
         let lead_id = (!lead.is_account).then_some(lead.id);
         for (id, state) in &lead.identities {

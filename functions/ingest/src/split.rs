@@ -34,6 +34,14 @@ pub fn messages(
     mut new_batch: impl FnMut() -> BatchId,
 ) -> Vec<EventsReceived> {
     let frame = frame_bytes(workspace, received_at);
+    if rejected.is_empty() && events.iter().map(at_most).fold(frame, usize::saturating_add) <= MAX_MESSAGE_BYTES {
+        // Most batches fit one message by far, and need no exact count.
+        let parcels: Vec<Parcel> = grouped(events).into_iter().map(|Group { identity, events }| Parcel { identity, events }).collect();
+        if parcels.is_empty() {
+            return Vec::new();
+        }
+        return vec![EventsReceived { workspace: workspace.clone(), batch: new_batch(), received_at, parcels, rejected }];
+    }
     let mut packing = Packing { capacity: MAX_MESSAGE_BYTES.saturating_sub(frame), used: 0, open: Contents::default(), closed: Vec::new() };
     for Group { identity, events } in grouped(events) {
         packing.add_events(identity, events);
@@ -136,6 +144,46 @@ impl Packing {
         if !contents.parcels.is_empty() || !contents.rejected.is_empty() {
             self.closed.push(contents);
         }
+    }
+}
+
+/// More bytes than an event takes in a message, with a parcel of its own around it.
+fn at_most(event: &Event) -> usize {
+    /// Names of fields, numbers, signs and the parcel's frame.
+    const FRAME: usize = 640;
+    /// A character may become an escape such as `\u0007`.
+    const ESCAPE: usize = 6;
+    let Event {
+        message_id, kind: _, name, user_id, anonymous_id, previous_id, account, ip, user_agent, properties, traits, context, ..
+    } = event;
+    let named = account.as_ref().map_or(0, |account| account.id.as_str().len());
+    let texts = [name, previous_id, ip, user_agent].map(|text| text.as_ref().map_or(0, String::len)).iter().sum::<usize>();
+    // The one by which the event is kept is in its parcel, too.
+    let ids = [user_id, anonymous_id].map(|text| text.as_ref().map_or(0, String::len)).iter().sum::<usize>() + named;
+    let objects =
+        [properties, traits, context].map(|object| object.as_ref().map_or(0, |object| object.as_str().len())).iter().sum::<usize>();
+    let escaped = message_id.as_str().len().saturating_add(texts).saturating_add(ids.saturating_mul(2)).saturating_mul(ESCAPE);
+    FRAME.saturating_add(escaped).saturating_add(objects)
+}
+
+#[cfg(test)]
+#[test]
+fn no_event_takes_more_than_is_reckoned() {
+    let id = "\u{7}\"é".repeat(100);
+    let account = Some(domain::NamedAccount { id: domain::AccountId::new(&"é".repeat(60)).unwrap(), by: domain::NamedBy::AccountEvent });
+    let event = |text: &str| -> Event {
+        let at = i64::MIN / 2;
+        let event = serde_json::json!({
+            "id": "m\"", "kind": "account-event", "name": text, "user_id": text, "anonymous_id": text, "previous_id": text, "account": account,
+            "at": at, "received_at": at, "clamped": true, "skew": at, "ip": text, "user_agent": text,
+            "properties": {text: text}, "traits": {text: text}, "context": {text: text},
+        });
+        serde_json::from_str(&event.to_string()).unwrap()
+    };
+    for event in [event(""), event("x"), event(&id)] {
+        let parcel = Parcel { identity: event.identity().unwrap(), events: vec![event.clone()] };
+        let bytes = serde_json::to_string(&parcel).unwrap().len() + SEPARATOR;
+        assert!(bytes <= at_most(&event), "{bytes} > {}", at_most(&event));
     }
 }
 

@@ -172,7 +172,7 @@ fn pack(leased: &[Leased]) -> Vec<AccountTouched> {
         let full =
             theirs.last().is_none_or(|(message, used)| message.homes.len() >= HOMES_PER_MESSAGE || used + bytes > HOME_BYTES_PER_MESSAGE);
         if full {
-            theirs.push((AccountTouched { workspace: workspace.clone(), homes: Vec::new(), due: Vec::new() }, 0));
+            theirs.push((AccountTouched::whole(workspace.clone(), Vec::new()), 0));
         }
         if let Some((message, used)) = theirs.last_mut() {
             *used += bytes;

@@ -2,7 +2,7 @@
 
 use crate::{Resolver, Touched};
 use domain::{
-    AccountId, Home, NamedAccount, NamedBy, Timestamp, WorkspaceId,
+    AccountId, Home, NamedAccount, NamedBy, Shards, Timestamp, WorkspaceId,
     facts::Evidence,
     mail::WebDomain,
     model::Model,
@@ -140,15 +140,15 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
                 put_due(workspace, &home, now, 0)?,
             ];
             self.homes.store().transact(writes).await?;
-            touched.insert(home);
+            touched.add(home, Shards::ALL);
             return Ok(());
         };
         let owner = self.homes.account(workspace, &claim.record.account, Consistency::Strong).await?;
         match owner {
             Some(owner) if owner.record.origin == AccountOrigin::Domain && owner.record.merged_into.is_none() => {
                 self.absorb(workspace, domain, Versioned { version: adopter.version, record }, owner, claim.version, new_claim).await?;
-                touched.insert(home);
-                touched.insert(Home::Account(claim.record.account));
+                touched.add(home, Shards::ALL);
+                touched.add(Home::Account(claim.record.account), Shards::ALL);
             }
             _ => self.review(workspace, domain, &account, &claim.record.account).await?,
         }

@@ -2,7 +2,7 @@
 
 use crate::{Resolver, Touched, Work};
 use domain::{
-    AccountId, Home, IdentityKind, Timestamp,
+    AccountId, Home, IdentityKind, Shard, Shards, Timestamp,
     facts::Evidence,
     model::Model,
     mutant::{Mutant, active},
@@ -51,12 +51,13 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
     pub(crate) async fn fold_identity(&self, work: &Work) -> Result<Touched, StageError> {
         let model = self.models.current(&work.workspace).await?;
         let folded = self.fold_parcels(work, &model).await?;
-        let mut touched = Touched::new();
+        let mut touched = Touched::default();
         if active(Mutant::ResolveSendSkipped) && !folded.changed {
             return Ok(touched);
         }
-        touched.insert(folded.mapping.record.home.clone());
-        touched.extend(folded.left.clone());
+        let shards = Shards::only(folded.mapping.record.shard());
+        touched.add(folded.mapping.record.home.clone(), shards);
+        touched.add_all(folded.left.clone().map(|left| (left, shards)));
         self.follow_up(work, &model, folded, &mut touched).await?;
         Ok(touched)
     }
@@ -85,9 +86,10 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             }
             return self.create(work, model).await;
         };
-        let mut stored = self.homes.state(&work.workspace, &mapping.record.home, &id).await?;
+        let mut stored = self.homes.state(&work.workspace, &mapping.record).await?;
         if stored.is_none() && active(Mutant::FoldCreatesState) {
-            stored = Some(StoredState { identity: id, version: 0, state: IdentityState::new(work.identity.clone(), &model.matcher) });
+            let shard = mapping.record.shard();
+            stored = Some(StoredState { identity: id, shard, version: 0, state: IdentityState::new(work.identity.clone(), &model.matcher) });
         }
         let Some(stored) = stored else {
             // It was moved, or the mapping read was behind. A fold never creates a state.
@@ -190,7 +192,8 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
     /// The first sight of an identity: mapping and state are made together.
     async fn create(&self, work: &Work, model: &Arc<Model>) -> Result<Tried, StageError> {
         let id = work.identity.id();
-        let blank = StoredState { identity: id, version: 0, state: IdentityState::new(work.identity.clone(), &model.matcher) };
+        let shard = Shard::of(work.identity.kind, id, None);
+        let blank = StoredState { identity: id, shard, version: 0, state: IdentityState::new(work.identity.clone(), &model.matcher) };
         let mut folding = self.folded(work, &blank, model).await?;
         let mut mapping = IdentityMapping {
             identity: work.identity.clone(),
@@ -241,7 +244,8 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         Ok(Tried::Done(Folded { mapping, state, news: true, changed: true, left: Some(left) }))
     }
 
-    /// The writes that move a state. The home that it leaves becomes due, because an attempt after a crash can't know it any more.
+    /// The writes that move a state. The home that it leaves becomes due, because an attempt after a crash can't know it, or the shard that it
+    /// left, any more.
     pub(crate) fn move_writes(
         &self,
         workspace: &domain::WorkspaceId,
@@ -254,10 +258,11 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         let id = stored.identity;
         let version = stored.version.saturating_add(1);
         let mut writes = vec![put_record(identity_key(workspace, &id), mapping_version, mapping)?];
-        if *left == mapping.home {
+        if *left == mapping.home && stored.shard == mapping.shard() {
             writes.push(put_state(workspace, left, state, version, Condition::Version(stored.version))?);
         } else {
-            writes.push(Write::Delete(state_key(workspace, left, &id), Condition::Version(stored.version)));
+            // A new link changes the shard within a home: that is a move like any other.
+            writes.push(Write::Delete(state_key(workspace, left, stored.shard, &id), Condition::Version(stored.version)));
             writes.push(put_state(workspace, &mapping.home, state, version, Condition::Absent)?);
             if !active(Mutant::MoveWithoutDue) {
                 writes.push(put_due(workspace, left, self.now(), 0)?);

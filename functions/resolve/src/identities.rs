@@ -1,11 +1,11 @@
 //! Links between identities: an anonymous id belongs to the user id whose earliest event names both.
 
 use crate::{
-    Resolver, Touched, Work,
+    Place, Resolver, Touched, Work,
     fold::{Folded, resolved},
 };
 use domain::{
-    Home, Identity, IdentityId, IdentityKind, Order, WorkspaceId, facts::Evidence, model::Model, resolution::Method, state::IdentityState,
+    Identity, IdentityId, IdentityKind, Order, Shards, WorkspaceId, facts::Evidence, model::Model, resolution::Method, state::IdentityState,
 };
 use pipeline::{
     AccountTouched, Clock, Condition, Consistency, Queue, StageError, Store, StoreError,
@@ -54,7 +54,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         let user = work.identity.id();
         for (id, (anonymous, order)) in &news {
             let link = Link { user, order: *order };
-            touched.extend(self.retrying(|| self.try_link(&work.workspace, anonymous, *id, &link, model)).await?);
+            touched.add_all(self.retrying(|| self.try_link(&work.workspace, anonymous, *id, &link, model)).await?);
         }
         self.place_again(&work.workspace, user, model, touched).await?;
         // Who lost an anonymous id to this user may belong elsewhere without it.
@@ -74,18 +74,18 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         model: &Arc<Model>,
         touched: &mut Touched,
     ) -> Result<(), StageError> {
-        touched.extend(self.retrying(|| self.try_place_again(workspace, user, model)).await?);
+        touched.add_all(self.retrying(|| self.try_place_again(workspace, user, model)).await?);
         let Some(mapping) = self.homes.mapping(workspace, &user, Consistency::Strong).await? else {
             return Ok(());
         };
         for id in &mapping.record.follow {
-            touched.extend(self.retrying(|| self.try_follow(workspace, *id, user)).await?);
+            touched.add_all(self.retrying(|| self.try_follow(workspace, *id, user)).await?);
         }
         if !mapping.record.follow.is_empty() {
             self.note_done(workspace, user, &mapping.record.follow, &[]).await?;
         }
         if mapping.record.manual.is_none()
-            && let Some(stored) = self.homes.state(workspace, &mapping.record.home, &user).await?
+            && let Some(stored) = self.homes.state(workspace, &mapping.record).await?
         {
             self.adopt(workspace, &mapping.record.home, &stored.state.facts.said, model, touched).await?;
         }
@@ -114,13 +114,15 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         id: IdentityId,
         link: &Link,
         model: &Arc<Model>,
-    ) -> Result<Vec<Home>, StageError> {
+    ) -> Result<Vec<Place>, StageError> {
         let Some(mut user) = self.homes.mapping(workspace, &link.user, Consistency::Strong).await? else {
             return Err(StageError::retry("the user's mapping is gone"));
         };
         let home = user.record.home.clone();
+        // Its anonymous ids lie in the user's shard.
+        let shards = Shards::only(user.record.shard());
         if user.record.named.get(&id).is_some_and(|noted| *noted <= link.order) {
-            return Ok(vec![home]);
+            return Ok(vec![(home, shards)]);
         }
         let full = user.record.named.len() >= NAMED && !user.record.named.contains_key(&id);
         if !full {
@@ -150,7 +152,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
                 put_state(workspace, &home, &state, 1, Condition::Absent)?,
             ];
             self.homes.store().transact(writes).await?;
-            return Ok(vec![home]);
+            return Ok(vec![(home, shards)]);
         };
         if known.record.link.as_ref().is_some_and(|earlier| (earlier.order, earlier.user) <= (link.order, link.user)) {
             if !full {
@@ -159,7 +161,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             return Ok(Vec::new());
         }
         let left = known.record.home.clone();
-        let Some(stored) = self.homes.state(workspace, &left, &id).await? else {
+        let Some(stored) = self.homes.state(workspace, &known.record).await? else {
             return Err(StoreError::Conflict { key: Box::new(identity_key(workspace, &id)) }.into());
         };
         let mut state = stored.state.clone();
@@ -182,7 +184,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         }
         writes.push(put_record(user_key, user_version, &user.record)?);
         self.homes.store().transact(writes).await?;
-        Ok(vec![left, mapping.home])
+        Ok(vec![(left, Shards::only(stored.shard)), (mapping.home, shards)])
     }
 
     /// An anonymous id said something new about where its user belongs: the user is told, and placed again.
@@ -197,28 +199,29 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
     }
 
     /// Puts a user where everything that is known of the person says, and the user's anonymous ids after it. Answers the homes that changed.
-    async fn try_place_again(&self, workspace: &WorkspaceId, user: IdentityId, model: &Arc<Model>) -> Result<Vec<Home>, StageError> {
+    async fn try_place_again(&self, workspace: &WorkspaceId, user: IdentityId, model: &Arc<Model>) -> Result<Vec<Place>, StageError> {
         let Some(known) = self.homes.mapping(workspace, &user, Consistency::Strong).await? else {
             return Ok(Vec::new());
         };
         let left = known.record.home.clone();
-        let Some(stored) = self.homes.state(workspace, &left, &user).await? else {
+        let Some(stored) = self.homes.state(workspace, &known.record).await? else {
             return Err(StoreError::Conflict { key: Box::new(identity_key(workspace, &user)) }.into());
         };
         let (home, resolution) = self.place_identity(workspace, &known.record, &stored.state.facts.said, model, self.now()).await?;
+        let shards = Shards::only(stored.shard);
         if home == left {
-            return Ok(vec![left]);
+            return Ok(vec![(left, shards)]);
         }
         let mut mapping = known.record;
         (mapping.home, mapping.resolution) = (home, resolution);
         mapping.follow = mapping.named.keys().copied().collect();
         let writes = self.move_writes(workspace, &left, &stored, &stored.state, known.version, &mapping)?;
         self.homes.store().transact(writes).await?;
-        Ok(vec![left, mapping.home])
+        Ok(vec![(left, shards), (mapping.home, shards)])
     }
 
     /// Moves an anonymous id after its user. Answers the homes that changed.
-    async fn try_follow(&self, workspace: &WorkspaceId, id: IdentityId, user: IdentityId) -> Result<Vec<Home>, StageError> {
+    async fn try_follow(&self, workspace: &WorkspaceId, id: IdentityId, user: IdentityId) -> Result<Vec<Place>, StageError> {
         let Some(leader) = self.homes.mapping(workspace, &user, Consistency::Strong).await? else {
             return Ok(Vec::new());
         };
@@ -230,7 +233,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             return Ok(Vec::new());
         }
         let left = known.record.home.clone();
-        let Some(stored) = self.homes.state(workspace, &left, &id).await? else {
+        let Some(stored) = self.homes.state(workspace, &known.record).await? else {
             return Err(StoreError::Conflict { key: Box::new(identity_key(workspace, &id)) }.into());
         };
         let mut mapping = known.record;
@@ -238,7 +241,8 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         mapping.resolution = resolved(Method::Link);
         let writes = self.move_writes(workspace, &left, &stored, &stored.state, known.version, &mapping)?;
         self.homes.store().transact(writes).await?;
-        Ok(vec![left, mapping.home])
+        let shards = Shards::only(stored.shard);
+        Ok(vec![(left, shards), (mapping.home, shards)])
     }
 
     /// Notes in the user's mapping who has followed and who was placed again, so that they are not looked at again.

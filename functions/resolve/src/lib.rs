@@ -7,7 +7,7 @@ mod identities;
 mod own_fields;
 
 use domain::{
-    BatchId, Event, Home, Identity, IdentityId, Timestamp, WorkspaceId,
+    BatchId, Event, Home, Identity, IdentityId, Shards, Timestamp, WorkspaceId,
     mutant::{Mutant, active},
 };
 use futures::{StreamExt, stream};
@@ -108,7 +108,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Stage for Res
             .await;
         for (work, done) in results.drain(..) {
             match done {
-                Ok(homes) => homes.into_iter().for_each(|home| touched.add(&work.workspace, home)),
+                Ok(homes) => homes.0.into_iter().for_each(|(home, shards)| touched.add_shards(&work.workspace, home, shards)),
                 Err(e) => {
                     let reason = e.to_string();
                     tracing::warn!(stage = Self::NAME, identity.id = %work.identity.id(), error = %e, source = e.source_text(), "an identity's parcels were not folded");
@@ -191,5 +191,20 @@ fn outcome(
     Outcome::Split { retry, reject: Vec::new() }
 }
 
-/// Homes whose scores may have changed.
-type Touched = BTreeSet<Home>;
+/// Homes whose scores may have changed, with the shards in which that happened.
+#[derive(Debug, Default)]
+struct Touched(BTreeMap<Home, Shards>);
+
+impl Touched {
+    fn add(&mut self, home: Home, shards: Shards) {
+        let known = self.0.entry(home).or_default();
+        *known = known.and(shards);
+    }
+
+    fn add_all(&mut self, places: impl IntoIterator<Item = Place>) {
+        places.into_iter().for_each(|(home, shards)| self.add(home, shards));
+    }
+}
+
+/// A home and shards of it.
+type Place = (Home, Shards);

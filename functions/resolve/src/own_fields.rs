@@ -2,7 +2,7 @@
 
 use crate::{Resolver, Touched, Work};
 use domain::{
-    AccountId, Home, NamedAccount,
+    AccountId, Home, NamedAccount, Shards,
     engagement::EventView,
     facts::{StatedField, field_facts},
     model::Model,
@@ -32,7 +32,8 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         for (named, facts, fresh) in stated.into_values() {
             let account = self.named_account(&work.workspace, &named, self.now()).await?;
             self.merge_fields(work, &account, facts, fresh).await?;
-            touched.insert(Home::Account(account));
+            // The account's own fields are in no shard.
+            touched.add(Home::Account(account), Shards::NONE);
         }
         Ok(())
     }

@@ -4,18 +4,22 @@ pub mod config;
 pub mod record;
 
 use domain::{
-    AccountId, Home, Timestamp, WorkspaceId,
+    AccountId, Home, Shard, Shards, Timestamp, WorkspaceId,
+    model::Model,
     mutant::{Mutant, active},
 };
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use pipeline::{
     AccountScored, AccountTouched, Clock, Condition, Consistency, Homes, Outcome, Queue, Received, Stage, StageError, Store, Versioned,
     Write,
-    homes::{HomeStore, put_due, put_record},
+    homes::{Gathered, Head, HomeStore, Partition, StoredState, put_due, put_record, put_sum},
     models::Models,
-    records::{SCORE, ScoreRecord, due_key_of, home_key},
+    records::{SCORE, ScoreRecord, ShardRecord, due_key_of, home_key},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// How many homes are worked on at once within an invocation.
 const CONCURRENCY: usize = 16;
@@ -37,13 +41,13 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
         Self { homes: HomeStore::new(store.clone()), models: Models::new(store, clock.clone()), scored, clock }
     }
 
-    /// Scores a home as of now. Answers the homes whose record level has to look at.
-    pub async fn score(&self, workspace: &WorkspaceId, home: &Home) -> Result<BTreeSet<Home>, StageError> {
+    /// Scores a home as of now, of which these shards were touched. Answers the homes whose record level has to look at.
+    pub async fn score(&self, workspace: &WorkspaceId, home: &Home, shards: Shards) -> Result<BTreeSet<Home>, StageError> {
         let mut served = BTreeSet::new();
         let mut home = home.clone();
         // A home that was absorbed leaves a last record that says so, and the account that it belongs to now is scored.
         for _ in 0..ATTEMPTS * 2 {
-            match self.try_score(workspace, &home).await {
+            match self.try_score(workspace, &home, shards).await {
                 Ok(Scored::Done) => {
                     served.insert(home);
                     return Ok(served);
@@ -60,23 +64,118 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
         Err(StageError::retry("another scorer wrote at every attempt"))
     }
 
-    async fn try_score(&self, workspace: &WorkspaceId, home: &Home) -> Result<Scored, StageError> {
+    async fn try_score(&self, workspace: &WorkspaceId, home: &Home, shards: Shards) -> Result<Scored, StageError> {
         // The version is read strictly before the states: a state written after this read makes its own message, and a record
         // written after it fails our condition.
         let early = if active(Mutant::VersionAfterStates) { Some(self.homes.gather(workspace, home, Consistency::Strong).await?) } else { None };
         let before = self.homes.score(workspace, home, Consistency::Strong).await?;
+        if before.as_ref().is_some_and(|before| before.record.merged_into.is_some())
+            && let Some(head) = self.absorbed(workspace, home).await?
+        {
+            let model = self.model(workspace, before.as_ref().map_or(0, |before| before.record.model)).await?;
+            let now = self.clock.now();
+            if let Some(merged) = record::merged(&head, &model, now.day()) {
+                return self.write(workspace, home, before, merged, now).await;
+            }
+        }
+        if before.as_ref().is_some_and(|before| before.record.giant) {
+            return self.score_giant(workspace, home, before, shards).await;
+        }
         let gathered = match early {
             Some(gathered) => gathered,
             None => self.homes.gather(workspace, home, Consistency::Strong).await?,
         };
-        let known = before.as_ref().map_or(0, |before| before.record.model);
+        if gathered.is_giant() && gathered.own.account.as_ref().is_none_or(|account| account.record.merged_into.is_none()) {
+            return self.score_giant(workspace, home, before, Shards::ALL).await;
+        }
+        let model = self.model(workspace, before.as_ref().map_or(0, |before| before.record.model)).await?;
+        let now = self.clock.now();
+        let record = record::compute(home, &gathered, &model, now.day(), now);
+        self.write(workspace, home, before, record, now).await
+    }
+
+    /// A home that was absorbed and still is: of its states nothing follows any more, so they need not be read.
+    async fn absorbed(&self, workspace: &WorkspaceId, home: &Home) -> Result<Option<Gathered>, StageError> {
+        let Home::Account(account) = home else { return Ok(None) };
+        let account = self.homes.account(workspace, account, Consistency::Strong).await?;
+        let account = account.filter(|account| account.record.merged_into.is_some());
+        Ok(account.map(|account| Gathered { own: Partition { account: Some(account), ..Partition::default() }, members: Vec::new() }))
+    }
+
+    /// The model to score with, at least as new as the one that what is stored was made with.
+    async fn model(&self, workspace: &WorkspaceId, known: u64) -> Result<Arc<Model>, StageError> {
         let known = if active(Mutant::OldModelWrites) { 0 } else { known };
         let model = self.models.at_least(workspace, known).await?;
         if model.version() < known {
             return Err(StageError::retry("the account was scored with a newer model than can be read"));
         }
+        Ok(model)
+    }
+
+    /// Scores a home by shards: sums those that were touched, and those whose stored sum is of another day, model or set of members, and
+    /// combines all sums. `before` was read before: a scorer that writes a sum which this one does not see writes the record afterwards, and
+    /// one of the two fails its condition.
+    async fn score_giant(
+        &self,
+        workspace: &WorkspaceId,
+        home: &Home,
+        before: Option<Versioned<ScoreRecord>>,
+        touched: Shards,
+    ) -> Result<Scored, StageError> {
+        let Head { gathered: head, sums: stored } = self.homes.head(workspace, home).await?;
+        let known = stored.values().filter_map(|sum| sum.record.as_ref()).map(|sum| sum.model);
+        let known = known.chain(before.as_ref().map(|before| before.record.model)).max();
+        let model = self.model(workspace, known.unwrap_or_default()).await?;
         let now = self.clock.now();
-        let mut record = record::compute(home, &gathered, &model, now.day(), now);
+        let as_of = now.day();
+        if let Some(merged) = record::merged(&head, &model, as_of) {
+            return self.write(workspace, home, before, merged, now).await;
+        }
+        let members = record::members_digest(&head);
+        let holds = |sum: &ShardRecord| (sum.as_of, sum.model_digest, sum.members) == (as_of, model.digest(), members);
+        let mut sums: BTreeMap<Shard, ShardRecord> = BTreeMap::new();
+        let mut versions: BTreeMap<Shard, u64> = BTreeMap::new();
+        for (shard, Versioned { version, record }) in stored {
+            versions.insert(shard, version);
+            sums.extend(record.filter(holds).map(|record| (shard, record)));
+        }
+        // What an earlier time as a giant left behind is not believed.
+        let touched = if before.as_ref().is_some_and(|before| before.record.giant) { touched } else { Shards::ALL };
+        let wanted: Shards = Shards::ALL.iter().filter(|shard| touched.contains(*shard) || !sums.contains_key(shard)).collect();
+        let mut states = Vec::new();
+        if !wanted.is_empty() {
+            let members = head.members.iter().filter_map(|member| member.account.as_ref());
+            let members = members.map(|account| Home::Account(account.record.id.clone()));
+            for partition in std::iter::once(home.clone()).chain(members) {
+                states.push(self.homes.states_in(workspace, &partition, wanted).await?);
+            }
+        }
+        let mut writes = Vec::new();
+        for shard in wanted.iter() {
+            let mut of_shard: Vec<StoredState> = Vec::new();
+            for states in &mut states {
+                of_shard.append(&mut states.take(shard)?);
+            }
+            let sum = record::sum(&head, of_shard.iter().collect(), &model, as_of);
+            if sums.get(&shard) != Some(&sum) {
+                writes.push(put_sum(workspace, home, shard, versions.get(&shard).copied().unwrap_or_default(), &sum)?);
+                sums.insert(shard, sum);
+            }
+        }
+        stream::iter(writes).map(|write| self.homes.store().write(write)).buffer_unordered(CONCURRENCY).try_collect::<Vec<()>>().await?;
+        let record = record::combine(home, &head, &sums, &model, as_of, now);
+        self.write(workspace, home, before, record, now).await
+    }
+
+    /// Writes a record over the one that was read before what it follows from, unless that is the same.
+    async fn write(
+        &self,
+        workspace: &WorkspaceId,
+        home: &Home,
+        before: Option<Versioned<ScoreRecord>>,
+        mut record: ScoreRecord,
+        now: Timestamp,
+    ) -> Result<Scored, StageError> {
         let merged = record.merged_into.clone();
         if self.is_served(before.as_ref(), &record, now) {
             if active(Mutant::ScoreSendSkipped) {
@@ -134,13 +233,16 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Stage for Scor
     type Input = AccountTouched;
 
     async fn handle(&self, batch: Vec<Received<AccountTouched>>) -> Vec<Outcome<AccountTouched>> {
-        let homes: BTreeSet<(WorkspaceId, Home)> = batch
-            .iter()
-            .flat_map(|received| received.message.homes.iter().map(|home| (received.message.workspace.clone(), home.clone())))
-            .collect();
+        let mut homes: BTreeMap<(WorkspaceId, Home), Shards> = BTreeMap::new();
+        for message in batch.iter().map(|received| &received.message) {
+            for (home, shards) in message.touched() {
+                let known = homes.entry((message.workspace.clone(), home.clone())).or_default();
+                *known = known.and(shards);
+            }
+        }
         let results: Vec<_> = stream::iter(homes)
-            .map(|(workspace, home)| async move {
-                let scored = self.score(&workspace, &home).await;
+            .map(|((workspace, home), shards)| async move {
+                let scored = self.score(&workspace, &home, shards).await;
                 ((workspace, home), scored)
             })
             .buffer_unordered(CONCURRENCY)
@@ -175,8 +277,8 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
     /// Removes the due items that a wholly served message stands for; a partly served one comes again with what is left.
     async fn finish(&self, received: Received<AccountTouched>, failed: &BTreeMap<(WorkspaceId, Home), String>) -> Outcome<AccountTouched> {
         let message = &received.message;
-        let left: Vec<Home> =
-            message.homes.iter().filter(|home| failed.contains_key(&(message.workspace.clone(), (*home).clone()))).cloned().collect();
+        let left: Vec<(&Home, Shards)> =
+            message.touched().filter(|(home, _)| failed.contains_key(&(message.workspace.clone(), (*home).clone()))).collect();
         if left.is_empty() {
             for sk in &message.due {
                 if let Err(e) = self.homes.store().write(Write::Delete(due_key_of(sk), Condition::Always)).await {
@@ -186,7 +288,10 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
             return Outcome::Done;
         }
         if received.failed_before() && message.homes.len() > 1 {
-            let one = |home: Home| AccountTouched { workspace: message.workspace.clone(), homes: vec![home], due: Vec::new() };
+            let one = |(home, shards): (&Home, Shards)| AccountTouched {
+                shards: vec![shards],
+                ..AccountTouched::whole(message.workspace.clone(), vec![home.clone()])
+            };
             return Outcome::Split { retry: left.into_iter().map(one).collect(), reject: Vec::new() };
         }
         Outcome::Failed(StageError::retry("some homes were not scored"))

@@ -1,6 +1,13 @@
 //! Engagement rules: which events earn points, how they are counted, how the points fade.
 
-use crate::{CallKind, Event, decay::Decay, event::fold_name, field::Number, hash64};
+use crate::{
+    CallKind, Event,
+    decay::Decay,
+    event::fold_name,
+    field::Number,
+    hash64,
+    scan::{Scanned, Scanner},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::{collections::BTreeMap, collections::BTreeSet, collections::HashMap};
@@ -256,19 +263,106 @@ impl EngagementRuleset {
     }
 }
 
-/// An event's own data, parsed at most once and only when a rule looks at it.
+/// An event's own data, looked into only where a rule asks, and without building a tree where that can be avoided.
 #[derive(Debug)]
 pub struct EventView<'e> {
     event: &'e Event,
-    properties: Option<Map<String, Value>>,
-    traits: Option<Map<String, Value>>,
-    context: Option<Map<String, Value>>,
+    properties: Part<'e>,
+    traits: Part<'e>,
+    context: Part<'e>,
+}
+
+/// One of an event's JSON objects.
+#[derive(Debug, Default)]
+struct Part<'e> {
+    text: Option<&'e str>,
+    /// The members with their values as they are written; the inner `None` when only the parser can tell them.
+    members: Option<Option<Vec<(&'e str, &'e str)>>>,
+    tree: Option<Map<String, Value>>,
+}
+
+/// Members of a JSON object, their values as they are written. `None` when the text is not of the usual kind.
+fn members(text: &str) -> Option<Vec<(&str, &str)>> {
+    let mut members = Vec::with_capacity(12);
+    let mut scanner = Scanner::new(text);
+    scanner.object(|scanner, key| {
+        let value = scanner.text_of(|scanner| scanner.value(NESTED).map(drop))?;
+        members.push((key, value));
+        Some(())
+    })?;
+    scanner.at_end().then_some(members)
+}
+
+/// The last member of this name is the one that holds, as for the parser.
+fn member<'t>(members: &[(&'t str, &'t str)], name: &str) -> Option<&'t str> {
+    members.iter().rev().find(|(key, _)| *key == name).map(|(_, value)| *value)
+}
+
+/// Deeper objects are left to the parser.
+const NESTED: usize = 64;
+
+/// A value as the parser reads it; text of the usual kind without asking it.
+fn read_value(text: &str) -> Option<Value> {
+    let mut scanner = Scanner::new(text);
+    match scanner.value(1) {
+        Some(Scanned::Text(text)) => Some(Value::String(text.to_owned())),
+        Some(Scanned::Null) => Some(Value::Null),
+        Some(Scanned::Bool(flag)) => Some(Value::Bool(flag)),
+        _ => serde_json::from_str(text).ok(),
+    }
+}
+
+impl<'e> Part<'e> {
+    fn of(object: Option<&'e crate::JsonObject>) -> Self {
+        Self { text: object.map(crate::JsonObject::as_str), ..Self::default() }
+    }
+
+    fn tree(&mut self) -> &Map<String, Value> {
+        let text = self.text;
+        self.tree.get_or_insert_with(|| text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default())
+    }
+
+    /// The value at a dotted path, null included. A key that itself holds dots wins over nesting.
+    fn value(&mut self, rest: &str) -> Option<Value> {
+        let text = self.text?;
+        let Some(listed) = self.members.get_or_insert_with(|| members(text)) else {
+            let map = self.tree();
+            if let Some(value) = map.get(rest) {
+                return Some(value.clone());
+            }
+            let mut steps = rest.split('.');
+            let first = map.get(steps.next()?)?;
+            return steps.try_fold(first, |value, step| value.as_object()?.get(step)).cloned();
+        };
+        if let Some(value) = member(listed, rest) {
+            return read_value(value);
+        }
+        let (first, mut below) = rest.split_once('.')?;
+        let mut value = member(listed, first)?;
+        loop {
+            let (step, deeper) = below.split_once('.').map_or((below, None), |(step, deeper)| (step, Some(deeper)));
+            let Some(listed) = members(value) else {
+                let tree: Value = serde_json::from_str(value).ok()?;
+                return below.split('.').try_fold(&tree, |value, step| value.as_object()?.get(step)).cloned();
+            };
+            value = member(&listed, step)?;
+            match deeper {
+                Some(deeper) => below = deeper,
+                None => return read_value(value),
+            }
+        }
+    }
 }
 
 impl<'e> EventView<'e> {
-    /// A view that has parsed nothing yet.
-    pub const fn new(event: &'e Event) -> Self {
-        Self { event, properties: None, traits: None, context: None }
+    /// A view that has looked at nothing yet.
+    pub fn new(event: &'e Event) -> Self {
+        Self {
+            event,
+            properties: Part::of(event.properties.as_ref()),
+            traits: Part::of(event.traits.as_ref()),
+            context: Part::of(event.context.as_ref()),
+        }
     }
 
     /// The event.
@@ -278,42 +372,34 @@ impl<'e> EventView<'e> {
 
     /// `properties` as a tree.
     pub fn properties(&mut self) -> &Map<String, Value> {
-        let event = self.event;
-        self.properties.get_or_insert_with(|| event.properties.as_ref().map(crate::JsonObject::to_map).unwrap_or_default())
+        self.properties.tree()
     }
 
     /// `traits` as a tree.
     pub fn traits(&mut self) -> &Map<String, Value> {
-        let event = self.event;
-        self.traits.get_or_insert_with(|| event.traits.as_ref().map(crate::JsonObject::to_map).unwrap_or_default())
+        self.traits.tree()
     }
 
     /// `context` as a tree.
     pub fn context(&mut self) -> &Map<String, Value> {
-        let event = self.event;
-        self.context.get_or_insert_with(|| event.context.as_ref().map(crate::JsonObject::to_map).unwrap_or_default())
+        self.context.tree()
     }
 
     /// The value at a dotted path: `properties.…`, `traits.…`, `context.…` or `name`. Null counts as absent.
     pub fn value(&mut self, path: &str) -> Option<Value> {
+        self.value_or_null(path).filter(|value| !value.is_null())
+    }
+
+    /// Like [`Self::value`], but null is an answer.
+    pub fn value_or_null(&mut self, path: &str) -> Option<Value> {
         let (head, rest) = path.split_once('.').unwrap_or((path, ""));
-        let map = match head {
-            "properties" => self.properties(),
-            "traits" => self.traits(),
-            "context" => self.context(),
-            "name" if rest.is_empty() => return self.event.name.clone().map(Value::String),
-            _ => return None,
-        };
-        // A key that itself holds dots wins over nesting.
-        if let Some(value) = map.get(rest) {
-            return Some(value.clone()).filter(|value| !value.is_null());
+        match head {
+            "properties" => self.properties.value(rest),
+            "traits" => self.traits.value(rest),
+            "context" => self.context.value(rest),
+            "name" if rest.is_empty() => self.event.name.clone().map(Value::String),
+            _ => None,
         }
-        let mut steps = rest.split('.');
-        let mut value = map.get(steps.next()?)?;
-        for step in steps {
-            value = value.as_object()?.get(step)?;
-        }
-        Some(value.clone()).filter(|value| !value.is_null())
     }
 
     /// The first of the paths that holds text or a number, as text.

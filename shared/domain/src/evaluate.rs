@@ -21,6 +21,15 @@ pub struct Inputs<'s> {
     pub own: FieldFacts,
     /// The states of the home and of its members.
     pub states: Vec<(IdentityId, &'s IdentityState)>,
+    /// Whether the home is evaluated by shards, because it has or had more than [`crate::giant::GIANT_IDENTITIES`] identities.
+    pub giant: bool,
+}
+
+impl<'s> Inputs<'s> {
+    /// The home's leads, by id; in a giant home identities are one lead only within a shard.
+    pub fn leads(&self) -> Vec<Lead<'s>> {
+        if self.giant { Lead::group_within_shards(&self.states) } else { Lead::group(&self.states) }
+    }
 }
 
 /// A home as it stands on a day.
@@ -38,6 +47,7 @@ pub struct Evaluation<'s> {
     pub engagement: Engagement,
     /// Surge.
     pub surge: Surge,
+    giant: bool,
     bases: Vec<LeadBase>,
     earning: Earning,
 }
@@ -45,18 +55,18 @@ pub struct Evaluation<'s> {
 impl<'s> Evaluation<'s> {
     /// Evaluates a home.
     pub fn new(model: &Model, inputs: Inputs<'s>, as_of: Day) -> Self {
+        let (giant, leads) = (inputs.giant, inputs.leads());
         let mut fields = inputs.own;
         for (_, state) in &inputs.states {
             fields.merge_all(&state.facts.fields);
         }
-        let leads = Lead::group(&inputs.states);
         let bases: Vec<LeadBase> = leads.iter().map(|lead| model.engagement.base(lead)).collect();
         let first_day = leads.iter().filter_map(Lead::first_seen).min().map(Timestamp::day);
         let earning = model.engagement.earning(&bases, first_day);
         let account = model.account.evaluate(&fields, as_of.start());
-        let engagement = model.engagement.engagement(&bases, as_of);
+        let engagement = model.engagement.engagement(&bases, as_of, giant);
         let surge = earning.surge(&model.document.surge, as_of);
-        Self { as_of, leads, fields, account, engagement, surge, bases, earning }
+        Self { as_of, leads, fields, account, engagement, surge, giant, bases, earning }
     }
 
     /// People, without the account itself.
@@ -75,13 +85,16 @@ impl<'s> Evaluation<'s> {
     }
 
     /// The first day after `as_of` on which something shown is different although nothing happens (a score, a lead's level, surge), or the
-    /// day up to which it was looked ahead. `None` when nothing can change.
+    /// day up to which it was looked ahead. A giant home is looked at every day. `None` when nothing can change.
     pub fn next_change(&self, model: &Model) -> Option<Day> {
         if self.bases.iter().all(LeadBase::is_empty) && !model.account.depends_on_date() {
             return None;
         }
+        if self.giant {
+            return Some(self.as_of.plus(1));
+        }
         let now = self.shown_on(model, self.as_of, &self.engagement);
-        let changes = |day: &Day| self.shown_on(model, *day, &model.engagement.engagement(&self.bases, *day)) != now;
+        let changes = |day: &Day| self.shown_on(model, *day, &model.engagement.engagement(&self.bases, *day, false)) != now;
         let ahead = self.as_of.plus(AHEAD_DAYS);
         Some((1..AHEAD_DAYS).map(|days| self.as_of.plus(days)).find(changes).unwrap_or(ahead))
     }

@@ -154,8 +154,14 @@ pub struct Matched {
 
 /// Part of a session's key that is the half hour in which an event without a session id happened.
 fn session_key(event: &Event, view: &mut EventView<'_>) -> u32 {
-    let stated = ["context.sessionId", "context.session.id", "context.session_id", "properties.session_id", "properties.sessionId"]
-        .iter()
+    // Most events state none: then the text does not even hold the word.
+    let says = |object: &Option<crate::JsonObject>| object.as_ref().is_some_and(|object| may_hold(object.as_str(), "ession"));
+    let in_context: &[&str] = &["context.sessionId", "context.session.id", "context.session_id"];
+    let in_properties: &[&str] = &["properties.session_id", "properties.sessionId"];
+    let stated = [(says(&event.context), in_context), (says(&event.properties), in_properties)]
+        .into_iter()
+        .filter(|(says, _)| *says)
+        .flat_map(|(_, paths)| paths)
         .find_map(|path| plain_text(&view.value(path)?));
     let hash = match stated {
         Some(id) => {
@@ -166,6 +172,11 @@ fn session_key(event: &Event, view: &mut EventView<'_>) -> u32 {
     };
     // 24 bits: of two people in ten thousand with sixty sessions, one is counted a session short; every bit is stored for every session.
     (hash >> 40) as u32
+}
+
+/// Whether a JSON text may hold a word, which an escape may hide.
+fn may_hold(json: &str, word: &str) -> bool {
+    json.contains(word) || json.contains('\\')
 }
 
 fn earliest(map: &mut LiteMap<u32, Day>, key: u32, day: Day) {
@@ -220,7 +231,8 @@ impl Facts {
     fn absorb_activity(&mut self, event: &Event, view: &mut EventView<'_>, matcher: &Matcher) {
         let day = event.timestamp.day();
         let name = event.folded_name();
-        let stated = view.value("properties.channel");
+        let says = event.properties.as_ref().is_some_and(|properties| may_hold(properties.as_str(), "\"channel\""));
+        let stated = if says { view.value("properties.channel") } else { None };
         if let Some(channel) = Channel::of(event, &name, stated.as_ref().and_then(serde_json::Value::as_str)) {
             *self.channels.entry(channel).or_default().entry(day).or_default() += 1;
         }
@@ -280,10 +292,12 @@ impl Facts {
     fn absorb_traits(&mut self, event: &Event, view: &mut EventView<'_>, order: Order) {
         // A group call's traits describe the account; identify's describe the person. Other calls may carry the person's in
         // `context.traits`.
-        let about: Vec<&str> = match event.kind {
-            CallKind::Identify => vec!["traits", "context.traits"],
+        let in_context = event.context.as_ref().is_some_and(|context| may_hold(context.as_str(), "traits"));
+        let about: &[&str] = match event.kind {
+            CallKind::Identify => &["traits", "context.traits"],
             CallKind::AccountEvent => return,
-            _ => vec!["context.traits"],
+            _ if in_context => &["context.traits"],
+            _ => return,
         };
         for (which, names) in Trait::READ {
             for name in names {
@@ -351,24 +365,6 @@ fn keep_first(keys: &mut LiteMap<u32, Day>) {
     if keys.len() > KEPT {
         let end = keys.get_indexed(KEPT).map_or(u32::MAX, |(key, _)| *key);
         keys.retain(|key, _| *key < end);
-    }
-}
-
-impl EventView<'_> {
-    /// Like [`EventView::value`], but null is an answer.
-    fn value_or_null(&mut self, path: &str) -> Option<serde_json::Value> {
-        let (head, rest) = path.split_once('.')?;
-        let map = match head {
-            "traits" => self.traits(),
-            "context" => self.context(),
-            _ => return None,
-        };
-        let mut steps = rest.split('.');
-        let mut value = map.get(steps.next()?)?;
-        for step in steps {
-            value = value.as_object()?.get(step)?;
-        }
-        Some(value.clone())
     }
 }
 

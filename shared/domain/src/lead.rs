@@ -5,6 +5,7 @@ use crate::{
     engagement::PartId,
     facts::{Evidence, Facts, Minutes, PerDay, Trait},
     mail::EmailAddress,
+    shard::Shard,
     state::IdentityState,
 };
 use litemap::LiteMap;
@@ -22,6 +23,8 @@ pub struct Lead<'s> {
     pub id: IdentityId,
     /// Whether this is the account itself.
     pub is_account: bool,
+    /// The shard of its first identity; in a giant home that of all of them.
+    pub shard: Shard,
     /// Its identities, the founder first.
     pub identities: Vec<(IdentityId, &'s IdentityState)>,
 }
@@ -58,10 +61,23 @@ impl<'s> Lead<'s> {
             .into_iter()
             .filter_map(|(key, mut identities)| {
                 identities.sort_by_key(|(id, state)| (state.identity.kind, state.facts.first_seen, *id));
-                let (id, _) = *identities.first()?;
-                Some(Self { id, is_account: key == "account", identities })
+                let (id, state) = *identities.first()?;
+                let shard = Shard::of(state.identity.kind, id, state.link);
+                Some(Self { id, is_account: key == "account", shard, identities })
             })
             .collect();
+        leads.sort_by_key(|lead| lead.id);
+        leads
+    }
+
+    /// Finds the leads of a giant home: as [`Self::group`], but in each shard by itself, so that no shard has to be read for another. User ids with
+    /// one address are one lead only where they lie in one shard.
+    pub fn group_within_shards(states: &[(IdentityId, &'s IdentityState)]) -> Vec<Self> {
+        let mut shards: BTreeMap<Shard, Vec<(IdentityId, &'s IdentityState)>> = BTreeMap::new();
+        for (id, state) in states {
+            shards.entry(Shard::of(state.identity.kind, *id, state.link)).or_default().push((*id, state));
+        }
+        let mut leads: Vec<Self> = shards.values().flat_map(|states| Self::group(states)).collect();
         leads.sort_by_key(|lead| lead.id);
         leads
     }

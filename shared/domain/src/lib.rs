@@ -9,6 +9,7 @@ pub mod event;
 pub mod explain;
 pub mod facts;
 pub mod field;
+pub mod giant;
 pub mod ids;
 pub mod lead;
 pub mod level;
@@ -22,6 +23,7 @@ pub mod resolution;
 mod scan;
 pub mod score;
 pub mod segment;
+pub mod shard;
 pub mod state;
 pub mod surge;
 pub mod time;
@@ -33,4 +35,5 @@ pub use event::{CallKind, Event, JsonObject, NamedAccount, NamedBy, Order, fold_
 pub use ids::{
     AccountId, BatchId, DestinationId, Home, IdError, Identity, IdentityId, IdentityKind, MessageId, TriggerId, WorkspaceId, hash64,
 };
+pub use shard::{Shard, Shards};
 pub use time::{DAY_MS, Day, Timestamp};

@@ -48,28 +48,35 @@ impl<'a> Scanner<'a> {
         Self { text, bytes: text.as_bytes(), at: 0 }
     }
 
+    /// Goes on. No text is long enough to overflow.
+    #[inline(always)]
+    fn pass(&mut self, bytes: usize) {
+        self.at = self.at.wrapping_add(bytes);
+    }
+
     /// The byte here.
-    #[inline]
+    #[inline(always)]
     fn here(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
 
     /// The next byte that is no white space, which is left where it is.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn peek(&mut self) -> Option<u8> {
         loop {
             match self.here()? {
-                b' ' | b'\n' | b'\r' | b'\t' => self.at += 1,
+                byte if byte > b' ' => return Some(byte),
+                b' ' | b'\n' | b'\r' | b'\t' => self.pass(1),
                 byte => return Some(byte),
             }
         }
     }
 
     /// Passes over this byte, and white space before it, if it comes next.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn eat(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
-        self.at += usize::from(found);
+        self.pass(usize::from(found));
         found
     }
 
@@ -84,26 +91,26 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes to the next quote, backslash or control character.
-    #[inline]
+    #[inline(always)]
     fn pass_plain(&mut self) {
         while let Some(word) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
             let marks = special(u64::from_le_bytes(*word));
             if marks != 0 {
-                self.at += (marks.trailing_zeros() / 8) as usize;
+                self.pass((marks.trailing_zeros() / 8) as usize);
                 return;
             }
-            self.at += 8;
+            self.pass(8);
         }
         while let Some(byte) = self.here() {
             if byte < 0x20 || byte == b'"' || byte == b'\\' {
                 return;
             }
-            self.at += 1;
+            self.pass(1);
         }
     }
 
     /// The key of the next member of an object, and the colon behind it. Keys with escapes are not usual.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn key(&mut self) -> Option<&'a str> {
         match self.text()? {
             Scanned::Text(key) if self.eat(b':') => Some(key),
@@ -112,10 +119,10 @@ impl<'a> Scanner<'a> {
     }
 
     /// After a member or an element: whether another one follows, where `close` would end them.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn more(&mut self, close: u8) -> Option<bool> {
         let byte = self.peek()?;
-        self.at += 1;
+        self.pass(1);
         match byte {
             b',' => Some(true),
             byte if byte == close => Some(false),
@@ -123,7 +130,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn text(&mut self) -> Option<Scanned<'a>> {
         if !self.eat(b'"') {
             return None;
@@ -132,7 +139,7 @@ impl<'a> Scanner<'a> {
         self.pass_plain();
         if self.here()? == b'"' {
             let text = self.since(from)?;
-            self.at += 1;
+            self.pass(1);
             return Some(Scanned::Text(text));
         }
         self.escaped(from.checked_sub(1)?)
@@ -143,12 +150,12 @@ impl<'a> Scanner<'a> {
         loop {
             match self.here()? {
                 b'"' => {
-                    self.at += 1;
+                    self.pass(1);
                     return self.since(from).map(Scanned::Other);
                 }
                 b'\\' => match self.bytes.get(self.at + 1)? {
-                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.at += 2,
-                    b'u' => self.at += self.unicode_escape()?,
+                    b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.pass(2),
+                    b'u' => self.pass(self.unicode_escape()?),
                     _ => return None,
                 },
                 _ => return None,
@@ -179,25 +186,25 @@ impl<'a> Scanner<'a> {
         found.then_some(value)
     }
 
-    #[inline]
+    #[inline(always)]
     fn digits(&mut self) -> usize {
         let from = self.at;
         while self.here().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.at += 1;
+            self.pass(1);
         }
         self.at - from
     }
 
-    #[inline]
+    #[inline(always)]
     fn number(&mut self) -> Option<Scanned<'a>> {
         let from = self.at;
         let negative = self.here()? == b'-';
-        self.at += usize::from(negative);
+        self.pass(usize::from(negative));
         let first = self.at;
         let mut whole = 0_i64;
         while let Some(byte) = self.here().filter(u8::is_ascii_digit) {
             whole = whole.wrapping_mul(10).wrapping_add(i64::from(byte - b'0'));
-            self.at += 1;
+            self.pass(1);
         }
         let count = self.at - first;
         if !(1..=SAFE_DIGITS).contains(&count) || (count > 1 && self.bytes.get(first) == Some(&b'0')) {
@@ -205,7 +212,7 @@ impl<'a> Scanner<'a> {
         }
         match self.here() {
             Some(b'.') => {
-                self.at += 1;
+                self.pass(1);
                 // Without an exponent, so few digits are a number of 64 bits.
                 if self.digits() == 0 || self.at - first > 40 || matches!(self.here(), Some(b'e' | b'E')) {
                     return None;
@@ -246,7 +253,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Walks the members of an object: `member` is given each key and must pass over its value.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn object(&mut self, mut member: impl FnMut(&mut Self, &'a str) -> Option<()>) -> Option<()> {
         if !self.eat(b'{') {
             return None;
@@ -264,7 +271,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Walks the elements of an array: `element` must pass over each.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn array(&mut self, mut element: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         if !self.eat(b'[') {
             return None;
@@ -281,7 +288,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The text of the value that `pass` passes over.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn text_of(&mut self, pass: impl FnOnce(&mut Self) -> Option<()>) -> Option<&'a str> {
         self.peek()?;
         let from = self.at;

@@ -6,6 +6,7 @@ use crate::{
     engagement::{Aggregation, CountMode, EngagementRule, EngagementRuleset, PartId},
     facts::LOOK_BACK_DAYS,
     lead::{Lead, LeadCounts, minute_day},
+    shard::Shard,
     surge::Earning,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +53,8 @@ pub struct RulePoints {
 pub struct LeadPoints {
     /// The lead.
     pub lead: IdentityId,
+    /// Its shard.
+    pub shard: Shard,
     /// Whether it is the account itself.
     pub is_account: bool,
     /// Rules that add something.
@@ -91,6 +94,7 @@ impl Engagement {
 #[derive(Debug, Clone)]
 pub struct LeadBase {
     lead: IdentityId,
+    shard: Shard,
     is_account: bool,
     rules: Vec<(usize, Vec<(Day, u32)>)>,
     earning: BTreeMap<Day, u32>,
@@ -131,7 +135,7 @@ impl CompiledEngagement {
                 }
             }
         }
-        LeadBase { lead: lead.id, is_account: lead.is_account, rules, earning }
+        LeadBase { lead: lead.id, shard: lead.shard, is_account: lead.is_account, rules, earning }
     }
 
     /// One lead's points on a day.
@@ -145,16 +149,33 @@ impl CompiledEngagement {
         let sum: i64 = rules.iter().map(|rule| rule.milli).fold(0, i64::saturating_add);
         let cap = if self.ruleset.lead_cap > 0 { self.ruleset.lead_cap.saturating_mul(1000) } else { i64::MAX };
         let milli = sum.clamp(0, cap);
-        LeadPoints { lead: base.lead, is_account: base.is_account, rules, capped: milli.saturating_sub(sum), milli, share: 0 }
+        let capped = milli.saturating_sub(sum);
+        LeadPoints { lead: base.lead, shard: base.shard, is_account: base.is_account, rules, capped, milli, share: 0 }
     }
 
-    /// The account's points on a day.
-    pub fn engagement(&self, bases: &[LeadBase], as_of: Day) -> Engagement {
+    /// The account's points on a day. In a giant home the best leads of each shard are looked at where the order of the leads matters.
+    pub fn engagement(&self, bases: &[LeadBase], as_of: Day, giant: bool) -> Engagement {
         let mut leads: Vec<LeadPoints> = bases.iter().map(|base| self.lead(base, as_of)).collect();
         leads.sort_by(|a, b| b.milli.cmp(&a.milli).then(a.lead.cmp(&b.lead)));
-        share(&self.ruleset.aggregation, &mut leads);
+        let best = if giant { self.best_of_a_shard() } else { usize::MAX };
+        let mut seen: BTreeMap<Shard, usize> = BTreeMap::new();
+        let mut sharing = Sharing::new(&self.ruleset.aggregation);
+        for lead in &mut leads {
+            let place = seen.entry(lead.shard).or_default();
+            lead.share = if *place < best { sharing.next(lead.milli) } else { sharing.unnamed(lead.milli) };
+            *place += 1;
+        }
         let milli = leads.iter().map(|lead| lead.share).fold(0, i64::saturating_add);
         Engagement { leads, milli }
+    }
+
+    /// How many of its best leads a shard of a giant home keeps: more than the 64th part of what is named, and of what counts where the
+    /// order of leads matters. Which leads share a shard is chance, so that far more than an even part would be needed only once in 10⁸ accounts.
+    pub const fn best_of_a_shard(&self) -> usize {
+        match self.ruleset.aggregation {
+            Aggregation::Sum | Aggregation::Max => 32,
+            Aggregation::TopN { .. } | Aggregation::Diminishing { .. } => 64,
+        }
     }
 
     /// What surge looks at.
@@ -226,21 +247,43 @@ fn rule_points(i: usize, rule: &EngagementRule, days: &[(Day, u32)], as_of: Day)
 }
 
 /// Gives each lead, best first, its share of the account's points.
-fn share(aggregation: &Aggregation, leads: &mut [LeadPoints]) {
-    let mut kept = 1_000_000_i64;
-    for (place, lead) in leads.iter_mut().enumerate() {
-        lead.share = match aggregation {
-            Aggregation::Sum => lead.milli,
-            Aggregation::Max if place == 0 => lead.milli,
+#[derive(Debug)]
+pub(crate) struct Sharing<'a> {
+    aggregation: &'a Aggregation,
+    place: usize,
+    kept: i64,
+}
+
+impl<'a> Sharing<'a> {
+    /// Before the best lead.
+    pub(crate) const fn new(aggregation: &'a Aggregation) -> Self {
+        Self { aggregation, place: 0, kept: 1_000_000 }
+    }
+
+    /// The share of the next lead, which has so many points.
+    pub(crate) fn next(&mut self, milli: i64) -> i64 {
+        let place = self.place;
+        self.place += 1;
+        match self.aggregation {
+            Aggregation::Sum => milli,
+            Aggregation::Max if place == 0 => milli,
             Aggregation::Max => 0,
-            Aggregation::TopN { n } if place < *n as usize => lead.milli,
+            Aggregation::TopN { n } if place < *n as usize => milli,
             Aggregation::TopN { .. } => 0,
             Aggregation::Diminishing { percent } => {
-                let share = divide_rounded(lead.milli.saturating_mul(kept), 1_000_000);
-                kept = divide_rounded(kept.saturating_mul(i64::from((*percent).min(100))), 100);
+                let share = divide_rounded(milli.saturating_mul(self.kept), 1_000_000);
+                self.kept = divide_rounded(self.kept.saturating_mul(i64::from((*percent).min(100))), 100);
                 share
             }
-        };
+        }
+    }
+
+    /// The share of a lead that is not among the best of its shard.
+    pub(crate) const fn unnamed(&self, milli: i64) -> i64 {
+        match self.aggregation {
+            Aggregation::Sum => milli,
+            Aggregation::Max | Aggregation::TopN { .. } | Aggregation::Diminishing { .. } => 0,
+        }
     }
 }
 

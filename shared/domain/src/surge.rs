@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// How many days the rule is run over, so that the answer depends on nothing that was stored before.
 pub const RUN_DAYS: i32 = 56;
+/// The days that the rule looks at: the run, and what lies before its first day in a window or a baseline.
+pub const SEEN_DAYS: i32 = RUN_DAYS + 27;
 
 /// When an account surges.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +79,8 @@ pub struct Earning {
     pub leads: Vec<BTreeSet<Day>>,
     /// The day of the account's first event.
     pub first_day: Option<Day>,
+    /// Instead of the leads' days: the last day of a run, and for each of its days how many leads had earning events in the window that ends on it.
+    pub counted: Option<(Day, Vec<u32>)>,
 }
 
 /// The rule's answer for a day.
@@ -108,12 +112,52 @@ impl Surge {
     }
 }
 
+impl SurgeSettings {
+    /// The days of the window in which leads are counted.
+    pub fn window(&self) -> i32 {
+        match self {
+            Self::Relative(_) => 7,
+            Self::Absolute { days, .. } => window_days(*days),
+        }
+    }
+}
+
 impl Earning {
+    /// Earning events of each of the [`SEEN_DAYS`] that end on `as_of`, oldest first.
+    pub fn seen(&self, as_of: Day) -> Vec<u32> {
+        (1 - SEEN_DAYS..=0).map(|days| self.events.get(&as_of.plus(days)).copied().unwrap_or_default()).collect()
+    }
+
+    /// For each of the [`RUN_DAYS`] that end on `as_of`, oldest first: how many leads had earning events in the window that ends on it.
+    pub fn active(&self, settings: &SurgeSettings, as_of: Day) -> Vec<u32> {
+        let mut active = vec![0_u32; usize::try_from(RUN_DAYS).unwrap_or_default()];
+        let (begin, window) = (as_of.plus(1 - RUN_DAYS), settings.window());
+        for days in &self.leads {
+            // Windows that overlap count once.
+            let mut from = begin;
+            for day in days.range(begin.plus(1 - window)..=as_of) {
+                let to = day.plus(window - 1).min(as_of);
+                let (first, last) = (from.max(*day).since(begin), to.since(begin));
+                for place in first..=last {
+                    if let Some(count) = usize::try_from(place).ok().and_then(|place| active.get_mut(place)) {
+                        *count += 1;
+                    }
+                }
+                from = from.max(to.plus(1));
+            }
+        }
+        active
+    }
+
     fn sum(&self, from: Day, to: Day) -> u32 {
         if from > to { 0 } else { self.events.range(from..=to).map(|(_, n)| *n).fold(0, u32::saturating_add) }
     }
 
     fn active_leads(&self, from: Day, to: Day) -> u32 {
+        if let Some((last, counts)) = &self.counted {
+            let place = usize::try_from(last.since(to)).ok().and_then(|back| counts.len().checked_sub(back.saturating_add(1)));
+            return place.and_then(|place| counts.get(place)).copied().unwrap_or_default();
+        }
         let active = self.leads.iter().filter(|days| days.range(from..=to).next().is_some()).count();
         u32::try_from(active).unwrap_or(u32::MAX)
     }
@@ -130,11 +174,7 @@ impl Earning {
             day = day.plus(1);
         }
         // Steps count leads only where a decision hangs on them.
-        let days = match settings {
-            SurgeSettings::Relative(_) => 7,
-            SurgeSettings::Absolute { days, .. } => window_days(*days),
-        };
-        surge.leads = self.active_leads(as_of.plus(1 - days), as_of);
+        surge.leads = self.active_leads(as_of.plus(1 - settings.window()), as_of);
         surge
     }
 
@@ -193,6 +233,7 @@ mod tests {
             events: days.iter().map(|(day, n)| (Day(*day), *n)).collect(),
             leads: vec![active; leads],
             first_day: Some(Day(first_day)),
+            counted: None,
         }
     }
 

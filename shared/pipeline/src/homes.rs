@@ -2,28 +2,31 @@
 
 use crate::{
     records::{
-        ACCOUNT, AccountRecord, DomainClaim, DueAccount, IdentityMapping, LeadLevels, OWN_FIELDS, OwnFields, SCORE, STATE, ScoreRecord,
-        Standing, Versioned, domain_key, due_key, from_item, home_key, home_partition, identity_key, lead_levels_key, standing_key,
-        state_key, text,
+        ACCOUNT, AccountRecord, DomainClaim, DueAccount, IdentityMapping, LeadLevels, OWN_FIELDS, OwnFields, SCORE, STATE, SUM, ScoreRecord,
+        ShardRecord, Standing, Versioned, domain_key, due_key, from_item, home_key, home_partition, identity_key, lead_levels_key,
+        standing_key, state_key, sum_key, text,
     },
     state_body,
     store::{Body, Condition, Consistency, Item, Key, Query, Store, StoreError, Table, Write},
 };
 use domain::{
-    AccountId, Home, IdentityId, Timestamp, WorkspaceId,
+    AccountId, Home, IdentityId, Shard, Shards, Timestamp, WorkspaceId,
     evaluate::Inputs,
     field::FieldFacts,
+    giant::GIANT_IDENTITIES,
     mutant::{Mutant, active},
     state::IdentityState,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A state as it was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredState {
     /// Whose state.
     pub identity: IdentityId,
+    /// The shard under which it is stored.
+    pub shard: Shard,
     /// The version read.
     pub version: u64,
     /// The state.
@@ -41,6 +44,27 @@ pub struct Partition {
     pub score: Option<Versioned<ScoreRecord>>,
     /// The states.
     pub states: Vec<StoredState>,
+}
+
+impl Partition {
+    /// The accounts that this one absorbed.
+    fn absorbed(&self) -> Vec<AccountId> {
+        self.account.as_ref().map(|account| account.record.members.clone()).unwrap_or_default()
+    }
+}
+
+/// Up to so many shards are read one by one.
+const SHARDS_APART: usize = 16;
+
+/// States as they are stored, by shard.
+#[derive(Debug, Default)]
+pub struct ShardStates(BTreeMap<Shard, Vec<Item>>);
+
+impl ShardStates {
+    /// Takes the states of one shard out and decodes them.
+    pub fn take(&mut self, shard: Shard) -> Result<Vec<StoredState>, StoreError> {
+        self.0.remove(&shard).unwrap_or_default().iter().map(read_state).collect()
+    }
 }
 
 impl<T: Default> Default for Versioned<T> {
@@ -67,13 +91,57 @@ impl Gathered {
             own.merge_all(&partition.own.record.facts);
         }
         let states = partitions().flat_map(|partition| &partition.states).map(|stored| (stored.identity, &stored.state)).collect();
-        Inputs { own, states }
+        Inputs { own, states, giant: self.is_giant() }
+    }
+
+    /// Whether the home is evaluated by shards: it was before, or it has too many identities by now.
+    pub fn is_giant(&self) -> bool {
+        self.own.score.as_ref().is_some_and(|score| score.record.giant) || self.identities() > GIANT_IDENTITIES
+    }
+
+    /// How many identities it has, those of its members included.
+    pub fn identities(&self) -> usize {
+        self.partitions().map(|partition| partition.states.len()).sum()
     }
 
     /// Every partition: the home's first.
     pub fn partitions(&self) -> impl Iterator<Item = &Partition> {
         std::iter::once(&self.own).chain(&self.members)
     }
+}
+
+/// A giant home without its states.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// The home and its members, with neither states nor score.
+    pub gathered: Gathered,
+    /// The sums that are stored, each with its version; `None` for one that this build can't read.
+    pub sums: BTreeMap<Shard, Versioned<Option<ShardRecord>>>,
+}
+
+/// The first byte of a stored sum. Changes whenever a sum is computed or written in another way: what another build wrote is computed again.
+const SUM_FORM: u8 = 1;
+
+fn read_sum(item: &Item) -> Option<(Shard, Versioned<Option<ShardRecord>>)> {
+    let shard = Shard::parse(item.key.sk.strip_prefix(SUM)?)?;
+    let record = match &item.body {
+        Body::Bytes(bytes) => bytes.strip_prefix(&[SUM_FORM]).and_then(|body| rmp_serde::from_slice(body).ok()),
+        Body::Text(_) => None,
+    };
+    Some((shard, Versioned { version: item.version, record }))
+}
+
+/// Puts the sum of a shard over what was read at `version`.
+pub fn put_sum(workspace: &WorkspaceId, home: &Home, shard: Shard, version: u64, record: &ShardRecord) -> Result<Write, StoreError> {
+    let mut bytes = vec![SUM_FORM];
+    rmp_serde::encode::write(&mut bytes, record).map_err(|e| StoreError::Refused { source: Box::new(e) })?;
+    let item = Item {
+        key: sum_key(workspace, home, shard),
+        version: version.saturating_add(1),
+        body: Body::Bytes(bytes),
+        expires_at: None,
+    };
+    Ok(Write::Put(item, unchanged(version)))
 }
 
 /// The condition under which a record that was read at `version` may be written: 0 means that nothing was there.
@@ -95,7 +163,8 @@ pub fn put_state(
     version: u64,
     condition: Condition,
 ) -> Result<Write, StoreError> {
-    let key = state_key(workspace, home, &state.identity.id());
+    let id = state.identity.id();
+    let key = state_key(workspace, home, Shard::of(state.identity.kind, id, state.link), &id);
     let bytes = state_body::encode(state).map_err(|e| StoreError::Refused { source: Box::new(e) })?;
     Ok(Write::Put(Item { key, version, body: Body::Bytes(bytes), expires_at: None }, condition))
 }
@@ -110,13 +179,14 @@ pub fn put_due(workspace: &WorkspaceId, home: &Home, at: Timestamp, leases: u32)
 fn read_state(item: &Item) -> Result<StoredState, StoreError> {
     let corrupt =
         |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Corrupt { key: Box::new(item.key.clone()), what: "state", source };
-    let id = item.key.sk.strip_prefix(STATE).unwrap_or_default();
+    let (shard, id) = item.key.sk.strip_prefix(STATE).and_then(|place| place.split_at_checked(2)).unwrap_or_default();
     let identity = IdentityId::parse(id).map_err(|e| corrupt(Box::new(e)))?;
+    let shard = Shard::parse(shard).ok_or_else(|| corrupt("the key names no shard".into()))?;
     let Body::Bytes(bytes) = &item.body else {
         return Err(corrupt("the body is no bytes".into()));
     };
     let state = state_body::decode(bytes).map_err(|e| corrupt(Box::new(e)))?;
-    Ok(StoredState { identity, version: item.version, state })
+    Ok(StoredState { identity, shard, version: item.version, state })
 }
 
 /// Typed reads over a store.
@@ -153,11 +223,28 @@ impl<S: Store> HomeStore<S> {
         self.record(&identity_key(workspace, identity), consistency).await
     }
 
-    /// An identity's state, strongly consistent.
-    pub async fn state(&self, workspace: &WorkspaceId, home: &Home, identity: &IdentityId) -> Result<Option<StoredState>, StoreError> {
+    /// An identity's state where its mapping says, strongly consistent.
+    pub async fn state(&self, workspace: &WorkspaceId, mapping: &IdentityMapping) -> Result<Option<StoredState>, StoreError> {
+        self.state_at(workspace, &mapping.home, mapping.shard(), &mapping.identity.id()).await
+    }
+
+    /// An identity's state in a shard of a home, strongly consistent.
+    pub async fn state_at(
+        &self,
+        workspace: &WorkspaceId,
+        home: &Home,
+        shard: Shard,
+        identity: &IdentityId,
+    ) -> Result<Option<StoredState>, StoreError> {
         let consistency = if active(Mutant::StateReadEventually) { Consistency::Eventual } else { Consistency::Strong };
-        let item = self.store.read(&state_key(workspace, home, identity), consistency).await?;
+        let item = self.store.read(&state_key(workspace, home, shard, identity), consistency).await?;
         item.as_ref().map(read_state).transpose()
+    }
+
+    /// Every state of an identity in a home, whatever its mapping says: there should be one at most.
+    pub async fn states_of(&self, workspace: &WorkspaceId, home: &Home, identity: &IdentityId) -> Result<Vec<StoredState>, StoreError> {
+        let keys: Vec<Key> = Shards::ALL.iter().map(|shard| state_key(workspace, home, shard, identity)).collect();
+        self.store.read_many(&keys, Consistency::Strong).await?.iter().map(read_state).collect()
     }
 
     /// An account.
@@ -252,18 +339,70 @@ impl<S: Store> HomeStore<S> {
         Ok(root)
     }
 
+    /// A giant home without its states, strongly consistent. Whoever writes what follows must have read the score record's version before, and
+    /// reads the states of a shard afterwards.
+    pub async fn head(&self, workspace: &WorkspaceId, home: &Home) -> Result<Head, StoreError> {
+        let query = Query::partition(Table::Accounts, home_partition(workspace, home)).between("", OWN_FIELDS);
+        let (mut own, mut sums) = (Partition::default(), BTreeMap::new());
+        for item in self.store.query_all(query).await? {
+            match item.key.sk.as_str() {
+                ACCOUNT => own.account = Some(Versioned { version: item.version, record: from_item(&item)? }),
+                OWN_FIELDS => own.own = Versioned { version: item.version, record: from_item(&item)? },
+                _ => sums.extend(read_sum(&item)),
+            }
+        }
+        let mut members = Vec::new();
+        let mut seen: BTreeSet<AccountId> = home.account().cloned().into_iter().collect();
+        let mut waiting = own.absorbed();
+        while let Some(member) = waiting.pop() {
+            if seen.insert(member.clone()) {
+                let (account, own) = futures::try_join!(
+                    self.account(workspace, &member, Consistency::Strong),
+                    self.own_fields(workspace, &member),
+                )?;
+                let partition = Partition { account, own, ..Partition::default() };
+                waiting.extend(partition.absorbed());
+                members.push(partition);
+            }
+        }
+        Ok(Head { gathered: Gathered { own, members }, sums })
+    }
+
+    /// The states of some shards of one partition, strongly consistent, each read only when it is asked for.
+    pub async fn states_in(&self, workspace: &WorkspaceId, home: &Home, shards: Shards) -> Result<ShardStates, StoreError> {
+        let partition = Query::partition(Table::Accounts, home_partition(workspace, home));
+        // Each query is billed by its started 4 KB: for many shards one is cheaper.
+        let queries: Vec<Query> = if shards.len() > SHARDS_APART {
+            vec![partition.prefix(STATE)]
+        } else {
+            shards.iter().map(|shard| partition.clone().prefix(&format!("{STATE}{shard}"))).collect()
+        };
+        let mut states = ShardStates::default();
+        for items in futures::future::try_join_all(queries.into_iter().map(|query| self.store.query_all(query))).await? {
+            for item in items {
+                let shard = item.key.sk.strip_prefix(STATE).and_then(|place| Shard::parse(place.get(..2)?));
+                let shard = match shard {
+                    Some(shard) => shard,
+                    None => read_state(&item)?.shard,
+                };
+                if shards.contains(shard) {
+                    states.0.entry(shard).or_default().push(item);
+                }
+            }
+        }
+        Ok(states)
+    }
+
     /// Reads a home and the accounts that it absorbed.
     pub async fn gather(&self, workspace: &WorkspaceId, home: &Home, consistency: Consistency) -> Result<Gathered, StoreError> {
         let own = self.partition(workspace, home, consistency).await?;
         let mut members = Vec::new();
         let mut seen: BTreeSet<AccountId> = home.account().cloned().into_iter().collect();
-        let members_of =
-            |partition: &Partition| partition.account.as_ref().map(|account| account.record.members.clone()).unwrap_or_default();
-        let mut waiting = members_of(&own);
+        let mut waiting = own.absorbed();
         while let Some(member) = waiting.pop() {
             if seen.insert(member.clone()) {
                 let partition = self.partition(workspace, &Home::Account(member), consistency).await?;
-                waiting.extend(members_of(&partition));
+                waiting.extend(partition.absorbed());
                 members.push(partition);
             }
         }

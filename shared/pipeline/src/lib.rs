@@ -10,6 +10,7 @@ pub mod memory;
 pub mod messages;
 pub mod models;
 pub mod notify;
+mod pack;
 pub mod parcels;
 pub mod queue;
 pub mod records;

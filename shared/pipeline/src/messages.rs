@@ -1,6 +1,6 @@
 //! What the stages say to each other. A message belongs to one workspace, carries its version, and is at most 64 KB.
 
-use domain::{BatchId, Event, Home, Identity, Timestamp, WorkspaceId, transition::Transition};
+use domain::{BatchId, Event, Home, Identity, Shards, Timestamp, WorkspaceId, transition::Transition};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -68,9 +68,25 @@ pub struct AccountTouched {
     pub workspace: WorkspaceId,
     /// The partitions, each once.
     pub homes: Vec<Home>,
+    /// For each of the homes, in their order, the shards that were touched. A home beyond the end was touched as a whole: so a message that
+    /// names no shards, as an earlier build wrote it, means all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<Shards>,
     /// Sort keys of the due items that this message serves; score removes them when it is done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub due: Vec<String>,
+}
+
+impl AccountTouched {
+    /// Homes that were touched as a whole.
+    pub const fn whole(workspace: WorkspaceId, homes: Vec<Home>) -> Self {
+        Self { workspace, homes, shards: Vec::new(), due: Vec::new() }
+    }
+
+    /// The homes with what was touched of each.
+    pub fn touched(&self) -> impl Iterator<Item = (&Home, Shards)> {
+        self.homes.iter().zip(self.shards.iter().copied().chain(std::iter::repeat(Shards::ALL)))
+    }
 }
 
 impl Message for AccountTouched {

@@ -12,17 +12,15 @@ use domain::{
     state::{IdentityState, Left, RETRY_SPAN_MS, SPILL_LIFE_MS, Sealed, Segment, SegmentName, Spilled},
 };
 
+pub use crate::pack::{pack, unpack};
+
 /// How long parcels are kept: 25 months.
 pub const PARCEL_LIFE_MS: i64 = 761 * DAY_MS;
 /// How long rejected events are kept.
 pub const REJECTED_LIFE_MS: i64 = 90 * DAY_MS;
 
-/// Compression of parcels: the library's default trades well between time and size.
-const ZSTD_LEVEL: i32 = 3;
 /// Segments read at once: mostly the first few tell.
 const SEGMENTS_PER_PAGE: usize = 8;
-/// A parcel that unpacks to more than this was not written by us.
-const MAX_UNPACKED: usize = 16 * 1024 * 1024;
 
 /// A parcel as it was read back.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +47,7 @@ fn read_parcel(item: &Item) -> Result<StoredParcel, StoreError> {
     let Body::Bytes(packed) = &item.body else {
         return Err(corrupt(item, "parcel", "the body is no bytes"));
     };
-    let unpacked = zstd::bulk::decompress(packed, MAX_UNPACKED).map_err(|e| corrupt(item, "parcel", e))?;
+    let unpacked = unpack(packed).map_err(|e| corrupt(item, "parcel", e))?;
     let events = serde_json::from_slice(&unpacked).map_err(|e| corrupt(item, "parcel", e))?;
     Ok(StoredParcel { batch, events })
 }
@@ -72,7 +70,7 @@ impl<S: Store> Parcels<S> {
         let key = parcel_key(workspace, &parcel.identity.id(), batch);
         let refused = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Refused { source };
         let plain = serde_json::to_vec(&parcel.events).map_err(|e| refused(Box::new(e)))?;
-        let packed = zstd::bulk::compress(&plain, ZSTD_LEVEL).map_err(|e| refused(Box::new(e)))?;
+        let packed = pack(&plain).map_err(|e| refused(Box::new(e)))?;
         let item = Item { key, version: 1, body: Body::Bytes(packed), expires_at: Some(batch.at().plus_millis(PARCEL_LIFE_MS)) };
         match self.store.write(Write::Put(item, Condition::Absent)).await {
             Err(e) if !e.is_conflict() => Err(e),

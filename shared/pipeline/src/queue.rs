@@ -1,8 +1,8 @@
 //! The queue port and the way messages are packed into it.
 
 use crate::messages::{AccountScored, AccountTouched, Message};
-use domain::{Home, WorkspaceId};
-use std::{collections::BTreeMap, collections::BTreeSet, future::Future};
+use domain::{Home, Shards, WorkspaceId};
+use std::{collections::BTreeMap, future::Future};
 use thiserror::Error;
 
 /// Why a send failed. Whoever gets this must not acknowledge what it was working on.
@@ -43,6 +43,9 @@ pub const HOME_BYTES_PER_MESSAGE: usize = crate::messages::MAX_MESSAGE_BYTES - 1
 /// How many homes one hint takes, so that one invocation can serve it in time.
 pub const HOMES_PER_MESSAGE: usize = 200;
 
+/// How many bytes the shards of a home take in a message at most.
+const SHARDS_BYTES: usize = 19;
+
 /// How many bytes a home takes in a message.
 pub fn home_bytes(home: &Home) -> usize {
     serde_json::to_string(home).map_or(HOME_BYTES_PER_MESSAGE, |text| text.len() + 1)
@@ -50,12 +53,18 @@ pub fn home_bytes(home: &Home) -> usize {
 
 /// Homes that were touched, collected over an invocation and sent as few packed hints.
 #[derive(Debug, Default)]
-pub struct Homes(BTreeMap<WorkspaceId, BTreeSet<Home>>);
+pub struct Homes(BTreeMap<WorkspaceId, BTreeMap<Home, Shards>>);
 
 impl Homes {
-    /// Adds a home; one that is there already stays once.
+    /// Adds a home as a whole; one that is there already stays once.
     pub fn add(&mut self, workspace: &WorkspaceId, home: Home) {
-        self.0.entry(workspace.clone()).or_default().insert(home);
+        self.add_shards(workspace, home, Shards::ALL);
+    }
+
+    /// Adds shards of a home; one that is there already was touched in both.
+    pub fn add_shards(&mut self, workspace: &WorkspaceId, home: Home, shards: Shards) {
+        let known = self.0.entry(workspace.clone()).or_default().entry(home).or_default();
+        *known = known.and(shards);
     }
 
     /// Whether nothing was added.
@@ -63,18 +72,18 @@ impl Homes {
         self.0.is_empty()
     }
 
-    fn packed<M>(self, make: impl Fn(WorkspaceId, Vec<Home>) -> M) -> Vec<M> {
+    fn packed<M>(self, make: impl Fn(WorkspaceId, Vec<(Home, Shards)>) -> M) -> Vec<M> {
         let mut messages = Vec::new();
         for (workspace, homes) in self.0 {
             let (mut packed, mut used) = (Vec::new(), 0);
-            for home in homes {
-                let bytes = home_bytes(&home);
+            for (home, shards) in homes {
+                let bytes = home_bytes(&home) + SHARDS_BYTES;
                 if packed.len() >= HOMES_PER_MESSAGE || (used + bytes > HOME_BYTES_PER_MESSAGE && !packed.is_empty()) {
                     messages.push(make(workspace.clone(), std::mem::take(&mut packed)));
                     used = 0;
                 }
                 used += bytes;
-                packed.push(home);
+                packed.push((home, shards));
             }
             messages.push(make(workspace, packed));
         }
@@ -83,11 +92,16 @@ impl Homes {
 
     /// As hints for score.
     pub fn touched(self) -> Vec<AccountTouched> {
-        self.packed(|workspace, homes| AccountTouched { workspace, homes, due: Vec::new() })
+        self.packed(|workspace, homes| {
+            let (homes, mut shards): (Vec<Home>, Vec<Shards>) = homes.into_iter().unzip();
+            let named = shards.iter().rposition(|shards| *shards != Shards::ALL).map_or(0, |last| last + 1);
+            shards.truncate(named);
+            AccountTouched { workspace, homes, shards, due: Vec::new() }
+        })
     }
 
     /// As hints for level.
     pub fn scored(self) -> Vec<AccountScored> {
-        self.packed(|workspace, homes| AccountScored { workspace, homes })
+        self.packed(|workspace, homes| AccountScored { workspace, homes: homes.into_iter().map(|(home, _)| home).collect() })
     }
 }

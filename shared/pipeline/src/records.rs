@@ -5,8 +5,8 @@
 
 use crate::store::{Body, Item, Key, StoreError, Table};
 use domain::{
-    AccountId, BatchId, Day, Home, Identity, IdentityId, Order, Timestamp, WorkspaceId, facts::Evidence, field::FieldFacts, hash64,
-    resolution::Resolution, state::{Sealed, SegmentName}, transition::Transition,
+    AccountId, BatchId, Day, Home, Identity, IdentityId, Order, Shard, Timestamp, WorkspaceId, facts::Evidence, field::FieldFacts,
+    giant::ShardSum, hash64, resolution::Resolution, state::{Sealed, SegmentName}, transition::Transition,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
@@ -72,12 +72,20 @@ pub const ACCOUNT: &str = "A";
 pub const OWN_FIELDS: &str = "M";
 /// Sort key of the [`ScoreRecord`].
 pub const SCORE: &str = "R";
-/// Sort keys of states begin with this; the identity follows.
+/// Sort keys of the [`ShardRecord`]s of a giant home begin with this; the shard follows. They lie between the account and its own fields, so
+/// that one query reads everything of a giant home but its score and its states.
+pub const SUM: &str = "G#";
+/// Sort keys of states begin with this; the shard and the identity follow.
 pub const STATE: &str = "S#";
 
-/// The state of an identity at its home.
-pub fn state_key(workspace: &WorkspaceId, home: &Home, identity: &IdentityId) -> Key {
-    home_key(workspace, home, &format!("{STATE}{identity}"))
+/// The state of an identity at its home. The shard follows from the identity and its link: [`IdentityMapping::shard`].
+pub fn state_key(workspace: &WorkspaceId, home: &Home, shard: Shard, identity: &IdentityId) -> Key {
+    home_key(workspace, home, &format!("{STATE}{shard}{identity}"))
+}
+
+/// The sum of one shard of a giant home.
+pub fn sum_key(workspace: &WorkspaceId, home: &Home, shard: Shard) -> Key {
+    home_key(workspace, home, &format!("{SUM}{shard}"))
 }
 
 /// The partition that holds the standings of one shard. `leads` tells the rows of unresolved leads from those of accounts.
@@ -211,6 +219,11 @@ pub struct IdentityMapping {
 }
 
 impl IdentityMapping {
+    /// The shard of its home that holds its state.
+    pub fn shard(&self) -> Shard {
+        Shard::of(self.identity.kind, self.identity.id(), self.link.as_ref().map(|link| link.user))
+    }
+
     /// Everything that is said about where the identity belongs: by itself, and by a user's anonymous ids as if the user had said it.
     pub fn said(&self, own: &Evidence) -> Evidence {
         let mut said = own.clone();
@@ -291,6 +304,24 @@ pub struct OwnFields {
     pub fresh: u64,
 }
 
+/// The sum of one shard of a giant home: of the states of that shard in the home's partition and in those of the accounts that it absorbed.
+/// Recomputed whole, never counted up. It holds only for the day, the model and the members that it names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ShardRecord {
+    /// The UTC day for which it holds.
+    pub as_of: Day,
+    /// The version of the model that was used …
+    pub model: u64,
+    /// … and its digest.
+    pub model_digest: u64,
+    /// Digest of the absorbed accounts' ids.
+    pub members: u64,
+    /// Digest of the versions of the shard's states.
+    pub inputs: u64,
+    /// The sum.
+    pub sum: ShardSum,
+}
+
 /// Leads with points that a score record names; the others count in its totals only.
 pub const NAMED_LEADS: usize = 500;
 
@@ -354,6 +385,9 @@ pub struct ScoreRecord {
     /// The three best reasons, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
+    /// Whether the home is evaluated by shards. Once it is, it stays so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub giant: bool,
     /// The moment of the due item that stands for the next change without an event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub due_at: Option<Timestamp>,

@@ -3,7 +3,11 @@
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use domain::mutant::Mutant;
-use harpoon_tests::sim::{Counts, Fault, Faults, Load, Plan, Report, run_watching};
+use harpoon_tests::sim::{
+    Counts, Fault, Faults, Load, Plan, Report,
+    hunt::{self, Caught, hunt},
+    run_watching,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
     process::ExitCode,
@@ -29,6 +33,9 @@ struct Options {
     /// `uniform`, `hot-account` or `hot-identity`; all three in turn when absent.
     #[arg(long)]
     load: Option<String>,
+    /// How many simulated days the traffic of a seed lasts; 0 for less than an hour.
+    #[arg(long, default_value_t = 30)]
+    days: i64,
     /// Threads.
     #[arg(long, default_value_t = 2)]
     threads: usize,
@@ -38,6 +45,9 @@ struct Options {
     /// A deliberate bug, by its name.
     #[arg(long)]
     mutant: Option<String>,
+    /// Look for runs that see the deliberate bugs (all, or the one that `--mutant` names), and print a table.
+    #[arg(long)]
+    hunt: bool,
     /// Print every operation on items whose keys hold this text.
     #[arg(long)]
     watch: Option<String>,
@@ -70,6 +80,35 @@ impl Totals {
     }
 }
 
+/// Looks for the deliberate bugs on all threads.
+fn hunt_all(options: &Options) -> Result<ExitCode> {
+    let wanted: Vec<Mutant> = match options.mutant.as_deref() {
+        Some(name) => Mutant::ALL.into_iter().filter(|mutant| format!("{mutant:?}") == name).collect(),
+        None => Mutant::ALL.to_vec(),
+    };
+    let (next, survived) = (AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..options.threads.max(1) {
+            scope.spawn(|| {
+                while let Some(mutant) = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).ok().and_then(|n| wanted.get(n)) {
+                    match hunt(hunt::plans(*mutant, 120)) {
+                        Some(Caught { plan, what, tries }) => {
+                            let many = plan.faults == Faults::many();
+                            let Plan { seed, events, load, days, .. } = plan;
+                            println!("(Mutant::{mutant:?}, {seed}, {events}, Load::{load:?}, {days}, {many}), // run {tries}: {what:.160}");
+                        }
+                        None => {
+                            survived.fetch_add(1, Ordering::Relaxed);
+                            println!("{mutant:?} was not seen");
+                        }
+                    }
+                }
+            });
+        }
+    });
+    Ok(if survived.into_inner() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn plans(options: &Options) -> Result<Vec<Plan>> {
     let load = options.load.as_deref().map(|name| Load::parse(name).with_context(|| format!("there is no load `{name}`"))).transpose()?;
     let mutant = match options.mutant.as_deref() {
@@ -92,13 +131,16 @@ fn plans(options: &Options) -> Result<Vec<Plan>> {
         left -= events;
         let seed = options.seed + plans.len() as u64;
         let load = load.unwrap_or(Load::ALL[(seed % 3) as usize]);
-        plans.push(Plan { faults, mutant, ..Plan::new(seed, usize::try_from(events)?, load) });
+        plans.push(Plan { faults, mutant, days: options.days, ..Plan::new(seed, usize::try_from(events)?, load) });
     }
     Ok(plans)
 }
 
 fn main() -> Result<ExitCode> {
     let options = Options::parse();
+    if options.hunt {
+        return hunt_all(&options);
+    }
     let plans = plans(&options)?;
     let (next, totals, begun) = (AtomicU64::new(0), Mutex::new(Totals::default()), Instant::now());
     let bar = ProgressBar::new(options.events);

@@ -124,6 +124,8 @@ pub(super) struct World {
     /// Clients and actions that are not done yet.
     pub busy: Cell<usize>,
     pub closing: Cell<bool>,
+    /// The run ends before midnight, so that no night's rescoring makes good what went wrong.
+    pub short: Cell<bool>,
     /// Every model that may have been published, by version.
     pub models: RefCell<BTreeMap<u64, ModelDocument>>,
 }
@@ -154,6 +156,7 @@ impl World {
             pool: RefCell::default(),
             busy: Cell::new(0),
             closing: Cell::new(false),
+            short: Cell::new(false),
             models: RefCell::new(BTreeMap::from([(first.version, first)])),
         })
     }
@@ -338,11 +341,7 @@ async fn ask(world: &Rc<World>, events: &[usize]) -> bool {
 pub(super) async fn client(world: Rc<World>, mut events: Vec<usize>, mut repeats: bool) {
     loop {
         if ask(&world, &events).await {
-            let mut all = world.events.borrow_mut();
-            for event in &events {
-                all[*event].accepted = true;
-            }
-            drop(all);
+            accept(&world, &events);
             if !repeats || !world.fault(Fault::ClientRepeats, world.faults().client_repeats) {
                 break;
             }
@@ -371,8 +370,16 @@ pub(super) async fn client(world: Rc<World>, mut events: Vec<usize>, mut repeats
     world.busy.set(world.busy.get() - 1);
 }
 
+fn accept(world: &World, events: &[usize]) {
+    let mut all = world.events.borrow_mut();
+    for event in events {
+        all[*event].accepted = true;
+    }
+}
+
 async fn wait(world: &World) {
-    let ms = if world.chance(0.1) { world.between(60_000, 8 * 3_600_000) } else { world.between(1, 5_000) };
+    let longest = if world.short.get() { 300_000 } else { 8 * 3_600_000 };
+    let ms = if world.chance(0.1) { world.between(60_000, longest) } else { world.between(1, 5_000) };
     world.sim.pause(ms).await;
 }
 
@@ -528,7 +535,12 @@ async fn publish(world: &Rc<World>) {
     // Whoever publishes has accounts looked at again, some at once.
     let homes: Vec<domain::Home> = {
         let inner = world.sim.lock();
-        inner.tables.items(Table::Accounts).filter(|item| item.key.sk == pipeline::records::SCORE).filter_map(|item| home_of(&item.key.pk)).collect()
+        inner
+            .tables
+            .items(Table::Accounts)
+            .filter(|item| item.key.sk == pipeline::records::SCORE)
+            .filter_map(|item| home_of(&item.key.pk))
+            .collect()
     };
     let mut touched = Homes::default();
     for home in homes {

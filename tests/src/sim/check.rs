@@ -136,11 +136,8 @@ impl Check<'_> {
     /// Every accepted event is counted once, and each state is what its parcels add up to.
     fn events(&mut self, mappings: &BTreeMap<IdentityId, IdentityMapping>, placed: &BTreeMap<IdentityId, (Home, Facts)>) {
         let workspace = self.world.workspace.clone();
-        let logged: BTreeSet<IdentityId> = self
-            .items(Table::Events)
-            .iter()
-            .filter_map(|item| IdentityId::parse(item.key.pk.split_once("#P#")?.1).ok())
-            .collect();
+        let logged: BTreeSet<IdentityId> =
+            self.items(Table::Events).iter().filter_map(|item| IdentityId::parse(item.key.pk.split_once("#P#")?.1).ok()).collect();
         let parcels = Parcels::new(SimStore(Arc::clone(&self.world.sim)));
         let mut counted: BTreeMap<usize, IdentityId> = BTreeMap::new();
         for id in logged.iter().chain(mappings.keys()).copied().collect::<BTreeSet<_>>() {
@@ -174,7 +171,13 @@ impl Check<'_> {
                     })
                     .collect();
                 let counts = (fresh.len(), all.len(), facts.count);
-                self.say(format!("{who} at {home} has {} events in {} parcels, and its state counts {}: {}", counts.0, counts.1, counts.2, list.join(" ")));
+                self.say(format!(
+                    "{who} at {home} has {} events in {} parcels, and its state counts {}: {}",
+                    counts.0,
+                    counts.1,
+                    counts.2,
+                    list.join(" ")
+                ));
             }
             let Some(model) = self.models.values().rev().find(|model| model.matcher.digest() == facts.parts) else {
                 self.say(format!("the state of {who} was folded with parts that were never published"));
@@ -192,9 +195,11 @@ impl Check<'_> {
             let events = self.world.events.borrow();
             let lost = events.iter().enumerate().filter(|(n, event)| event.accepted && !counted.contains_key(n));
             let never = counted.keys().filter(|n| events.get(**n).is_none_or(|event| event.first_sent.is_none()));
-            lost.map(|(n, event)| format!("event m{n} was accepted and is in no parcel: {}", event.json.chars().take(200).collect::<String>()))
-                .chain(never.map(|n| format!("event m{n} was counted and never sent")))
-                .collect()
+            lost.map(|(n, event)| {
+                format!("event m{n} was accepted and is in no parcel: {}", event.json.chars().take(200).collect::<String>())
+            })
+            .chain(never.map(|n| format!("event m{n} was counted and never sent")))
+            .collect()
         };
         lost.into_iter().for_each(|what| self.say(what));
     }
@@ -264,11 +269,20 @@ impl Check<'_> {
             };
             let record = &score.record;
             if account.and_then(|account| account.merged_into.clone()) != record.merged_into {
-                self.say(format!("{home} was merged into {:?}, and its score says {:?}", account.map(|a| &a.merged_into), record.merged_into));
+                self.say(format!(
+                    "{home} was merged into {:?}, and its score says {:?}",
+                    account.map(|a| &a.merged_into),
+                    record.merged_into
+                ));
             }
             let last = self.models.last_key_value().map_or(0, |(version, _)| *version);
             if self.phase == Phase::Touched && (record.model, record.as_of) != (last, self.now.day()) {
-                self.say(format!("{home} was scored with model {} as of {}, not {last} as of {}", record.model, record.as_of, self.now.day()));
+                self.say(format!(
+                    "{home} was scored with model {} as of {}, not {last} as of {}",
+                    record.model,
+                    record.as_of,
+                    self.now.day()
+                ));
             }
             if record.merged_into.is_none() {
                 let Some(model) = self.models.get(&record.model) else {
@@ -281,14 +295,24 @@ impl Check<'_> {
                 let levels = |scored: &Scored| -> Vec<(IdentityId, Option<String>)> {
                     let ruleset = &model.document.lead_levels;
                     let kept = |score| ruleset.kept(score).map(|level| level.id.clone());
-                    scored.leads.iter().map(|lead| (lead.lead, kept(lead.score))).filter(|(_, level)| level.as_deref() != ruleset.levels.first().map(|lowest| lowest.id.as_str())).collect::<BTreeMap<_, _>>().into_iter().collect()
+                    scored
+                        .leads
+                        .iter()
+                        .map(|lead| (lead.lead, kept(lead.score)))
+                        .filter(|(_, level)| level.as_deref() != ruleset.levels.first().map(|lowest| lowest.id.as_str()))
+                        .collect::<BTreeMap<_, _>>()
+                        .into_iter()
+                        .collect()
                 };
                 let stale = (today.account, today.engagement, today.surge) != (shown.account, shown.engagement, shown.surge)
                     || levels(&today) != levels(&shown);
                 if then != shown {
                     self.say(format!("{home} is scored {shown} as of {}, and its replay gives {then}", record.as_of));
                 } else if stale {
-                    self.say(format!("{home} is shown {shown} as of {}, and today is {today}; it is due at {:?}", record.as_of, record.due_at));
+                    self.say(format!(
+                        "{home} is shown {shown} as of {}, and today is {today}; it is due at {:?}",
+                        record.as_of, record.due_at
+                    ));
                 }
             }
             let standing = block_on(self.homes.standing(&workspace, &home, Consistency::Strong)).unwrap();
@@ -322,6 +346,13 @@ impl Check<'_> {
         if numbers != (1..=standing.seq).collect::<Vec<_>>() {
             self.say(format!("the history of {home} holds the transitions {numbers:?}, and {} were recorded", standing.seq));
             return;
+        }
+        let untold = {
+            let inner = self.world.sim.lock();
+            numbers.into_iter().find(|seq| !inner.queues.told.contains(&(home.clone(), *seq)))
+        };
+        if let Some(seq) = untold {
+            self.say(format!("dispatch was never told of transition {seq} of {home}"));
         }
         if record.merged_into.is_some() || (home.account().is_none() && record.total_leads == 0) {
             return;
@@ -360,9 +391,14 @@ impl Check<'_> {
             if item.key.pk.contains("#D#") {
                 let delivery: Delivery = records::from_item(&item).unwrap();
                 if let Some(twin) = deliveries.insert(delivery.id.to_string(), delivery.clone()) {
-                    self.say(format!("delivery {} is there twice, for the transitions {} and {}", twin.id, twin.transition.seq, delivery.transition.seq));
+                    self.say(format!(
+                        "delivery {} is there twice, for the transitions {} and {}",
+                        twin.id, twin.transition.seq, delivery.transition.seq
+                    ));
                 }
-            } else if item.key.pk.starts_with("DUE#") && item.key.sk.split('#').next().and_then(|at| at.parse::<i64>().ok()).is_some_and(|at| at <= self.now.millis()) {
+            } else if item.key.pk.starts_with("DUE#")
+                && item.key.sk.split('#').next().and_then(|at| at.parse::<i64>().ok()).is_some_and(|at| at <= self.now.millis())
+            {
                 self.say(format!("the delivery {} is still due", item.key.sk));
             }
         }
@@ -383,7 +419,10 @@ impl Check<'_> {
                     for destination in &trigger.destinations {
                         let id = DeliveryId::new(&workspace, &trigger.id, home, edge.seq, destination).to_string();
                         match deliveries.get(&id) {
-                            None => self.say(format!("trigger `{}` fires on transition {} of {home}, and there is no delivery", trigger.name, edge.seq)),
+                            None => self.say(format!(
+                                "trigger `{}` fires on transition {} of {home}, and there is no delivery",
+                                trigger.name, edge.seq
+                            )),
                             Some(delivery) => {
                                 let (sent, taken) = posts.get(&id).copied().unwrap_or_default();
                                 let quiet = matches!(delivery.state, DeliveryState::Suppressed { .. });
@@ -394,7 +433,10 @@ impl Check<'_> {
                                     _ => false,
                                 };
                                 if !right {
-                                    self.say(format!("delivery {id} is {:?}, was posted {sent} times and taken {taken} times", delivery.state));
+                                    self.say(format!(
+                                        "delivery {id} is {:?}, was posted {sent} times and taken {taken} times",
+                                        delivery.state
+                                    ));
                                 }
                                 told.push((if quiet { Told::Not } else { Told::Yes }, edge));
                             }
@@ -424,7 +466,9 @@ impl Check<'_> {
         }
         let pause = trigger.fire.cooldown_ms();
         match trigger.fire.mode {
-            FireMode::Once if yes.len() > 1 => self.say(format!("trigger `{name}` fires once and fired for the transitions {:?} of {home}", yes.keys())),
+            FireMode::Once if yes.len() > 1 => {
+                self.say(format!("trigger `{name}` fires once and fired for the transitions {:?} of {home}", yes.keys()))
+            }
             FireMode::Always => {
                 let moments: Vec<Timestamp> = yes.values().copied().collect();
                 for (place, a) in moments.iter().enumerate() {
@@ -452,7 +496,8 @@ enum Told {
 
 fn stands(ruleset: &LevelRuleset, score: i64, held: (Option<&str>, Option<Timestamp>), now: Timestamp, what: &str) -> Option<String> {
     let assigned = ruleset.assign(score, held.0.zip(held.1), now)?;
-    (held.0 != Some(assigned.level.id.as_str())).then(|| format!("the {what} is {:?}, and a score of {score} asks for `{}`", held.0, assigned.level.id))
+    (held.0 != Some(assigned.level.id.as_str()))
+        .then(|| format!("the {what} is {:?}, and a score of {score} asks for `{}`", held.0, assigned.level.id))
 }
 
 /// Each transition begins where the one before ended, and the last ends where the standing is.

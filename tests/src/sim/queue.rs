@@ -5,9 +5,12 @@ use super::{
     scheduler::{Inner, Sim, What},
 };
 use aws::DeadQueue;
-use domain::DAY_MS;
-use pipeline::{Message, Queue, QueueError, messages};
-use std::{collections::BTreeMap, sync::Arc};
+use domain::{DAY_MS, Home};
+use pipeline::{AccountChanged, Message, Queue, QueueError, messages};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The stages that read queues, in pipeline order.
 pub(super) const STAGES: [&str; 4] = ["resolve", "score", "level", "dispatch"];
@@ -59,6 +62,8 @@ pub(super) struct Queues {
     next: u64,
     /// Messages sent.
     pub sent: u64,
+    /// Transitions that dispatch was told of.
+    pub told: BTreeSet<(Home, u64)>,
 }
 
 /// A received message.
@@ -74,11 +79,6 @@ impl Queues {
     pub fn any_ready(&self) -> bool {
         self.queues.iter().any(|queue| !queue.ready.is_empty())
     }
-
-    /// Whether nothing waits anywhere.
-    pub fn is_empty(&self) -> bool {
-        self.queues.iter().all(|queue| queue.letters.is_empty() && queue.dead.is_empty())
-    }
 }
 
 impl Inner {
@@ -87,6 +87,14 @@ impl Inner {
         let duplicate = self.faults.duplicate;
         let copies = 1 + usize::from(self.fault(Fault::Duplicate, duplicate));
         self.queues.sent += 1;
+        if STAGES[queue] == "dispatch"
+            && let Ok(AccountChanged::Transitions { changes, .. }) = messages::decode(&body)
+        {
+            for change in changes {
+                let told = change.transitions.iter().map(|transition| (change.home.clone(), transition.seq));
+                self.queues.told.extend(told);
+            }
+        }
         for _ in 0..copies {
             self.queues.next += 1;
             let message = self.queues.next;

@@ -4,10 +4,7 @@ use super::{
     faults::Fault,
     scheduler::{Inner, Sim, What},
 };
-use pipeline::{
-    Condition, Consistency, Item, Key, Page, Query, Scan, ScanPage, Store, StoreError, Table, Write,
-    records::SCORE,
-};
+use pipeline::{Condition, Consistency, Item, Key, Page, Query, Scan, ScanPage, Store, StoreError, Table, Write, records::SCORE};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
@@ -265,8 +262,11 @@ impl SimStore {
             }
             return Err(StoreError::Conflict { key: Box::new(key) });
         }
-        let conditional =
-            !several && matches!(writes.first(), Some(Write::Put(_, Condition::Absent | Condition::Version(_)) | Write::Delete(_, Condition::Version(_))));
+        let conditional = !several
+            && matches!(
+                writes.first(),
+                Some(Write::Put(_, Condition::Absent | Condition::Version(_)) | Write::Delete(_, Condition::Version(_)))
+            );
         let first = writes.first().map(|write| write.key().clone());
         inner.apply(writes, now);
         if conditional

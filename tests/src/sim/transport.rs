@@ -45,7 +45,11 @@ impl Transport for SimTransport {
             if fail {
                 inner.counts.add(if taken { Fault::DestinationSilent } else { Fault::DestinationFails });
             }
-            let seen = inner.posts.0.entry(id.clone()).or_insert_with(|| Seen { url: request.url.clone(), body: request.body.clone(), ..Seen::default() });
+            let seen = inner.posts.0.entry(id.clone()).or_insert_with(|| Seen {
+                url: request.url.clone(),
+                body: request.body.clone(),
+                ..Seen::default()
+            });
             seen.posts += 1;
             seen.taken += u64::from(taken);
             let changed = seen.body != request.body || seen.url != request.url;

@@ -74,7 +74,7 @@ const WORDS: [&str; 8] = ["quarry", "fern", "saltmarsh", "tidewell", "brightforg
 impl Workload {
     /// People for so many events.
     pub fn new(rng: &mut Rng, load: Load, events: usize) -> Self {
-        let companies: Vec<Company> = (0..(events / 60).clamp(4, 400))
+        let companies: Vec<Company> = (0..(events / 100).clamp(4, 60))
             .map(|n| {
                 let domain = format!("{}-{n}-works.com", rng.pick(&WORDS));
                 match n % 4 {
@@ -171,21 +171,40 @@ impl Workload {
         let add = &mut json;
         let _ = match rng.below(100) {
             0..=24 => write!(add, r#","type":"page","userId":"{user}","properties":{{"path":"/p{}"{padded}}},{session}"#, rng.below(30)),
-            25..=34 => write!(add, r#","type":"page","userId":"{user}","anonymousId":"{browser}","properties":{{"path":"/pricing"{padded}}},{session}"#),
-            35..=47 => write!(add, r#","type":"page","anonymousId":"{browser}","properties":{{"path":"/p{}"{padded}}},{session}"#, rng.below(30)),
+            25..=34 => write!(
+                add,
+                r#","type":"page","userId":"{user}","anonymousId":"{browser}","properties":{{"path":"/pricing"{padded}}},{session}"#
+            ),
+            35..=47 => {
+                write!(add, r#","type":"page","anonymousId":"{browser}","properties":{{"path":"/p{}"{padded}}},{session}"#, rng.below(30))
+            }
             48..=57 => write!(
                 add,
                 r#","type":"track","event":"Content Downloaded","userId":"{user}","properties":{{"asset":"guide-{}"{padded}}}"#,
                 rng.below(12)
             ),
-            58..=63 => write!(add, r#","type":"track","event":"email clicked","userId":"{user}","properties":{{"email_id":"e{}"}}"#, rng.below(20)),
-            64..=66 => write!(add, r#","type":"track","event":"LinkedIn Ad Click","anonymousId":"{browser}","properties":{{"campaign":"c{}"}}"#, rng.below(4)),
-            67..=70 => write!(add, r#","type":"track","event":"demo_request","userId":"{user}","properties":{{"form":"f{}"{padded}}}"#, rng.below(3)),
+            58..=63 => {
+                write!(add, r#","type":"track","event":"email clicked","userId":"{user}","properties":{{"email_id":"e{}"}}"#, rng.below(20))
+            }
+            64..=66 => write!(
+                add,
+                r#","type":"track","event":"LinkedIn Ad Click","anonymousId":"{browser}","properties":{{"campaign":"c{}"}}"#,
+                rng.below(4)
+            ),
+            67..=70 => write!(
+                add,
+                r#","type":"track","event":"demo_request","userId":"{user}","properties":{{"form":"f{}"{padded}}}"#,
+                rng.below(3)
+            ),
             71..=73 => write!(add, r#","type":"track","event":"SDR Meeting","userId":"{user}","properties":{{"n":{n}}}"#),
             74..=84 => {
                 let email = person.email.as_ref().map(|email| format!(r#","email":"{email}""#)).unwrap_or_default();
                 let anonymous = if rng.chance(0.4) { format!(r#","anonymousId":"{browser}""#) } else { String::new() };
-                write!(add, r#","type":"identify","userId":"{user}"{anonymous},"traits":{{"name":"Person {who}","title":"t{}"{email}{padded}}}"#, rng.below(5))
+                write!(
+                    add,
+                    r#","type":"identify","userId":"{user}"{anonymous},"traits":{{"name":"Person {who}","title":"t{}"{email}{padded}}}"#,
+                    rng.below(5)
+                )
             }
             85..=90 => match id {
                 Some(id) => write!(
@@ -194,19 +213,33 @@ impl Workload {
                     rng.below(8) * 500,
                     rng.below(9) * 10_000_000
                 ),
-                None => write!(add, r#","type":"track","event":"signed up","userId":"{user}","properties":{{"employees":{}}}"#, rng.below(5) * 700),
+                None => write!(
+                    add,
+                    r#","type":"track","event":"signed up","userId":"{user}","properties":{{"employees":{}}}"#,
+                    rng.below(5) * 700
+                ),
             },
             91..=93 => match (id, company.and_then(|company| company.domain.as_deref())) {
-                (Some(id), _) => write!(add, r#","type":"account-event","event":"SDR meeting","account_id":"{id}","properties":{{"n":{n}}}"#),
-                (None, Some(domain)) => write!(add, r#","type":"account-event","event":"SDR meeting","domain":"{domain}","properties":{{"n":{n}}}"#),
+                (Some(id), _) => {
+                    write!(add, r#","type":"account-event","event":"SDR meeting","account_id":"{id}","properties":{{"n":{n}}}"#)
+                }
+                (None, Some(domain)) => {
+                    write!(add, r#","type":"account-event","event":"SDR meeting","domain":"{domain}","properties":{{"n":{n}}}"#)
+                }
                 (None, None) => write!(add, r#","type":"track","event":"wandered","userId":"{user}""#),
             },
             94 | 95 => write!(add, r#","type":"alias","userId":"{user}","previousId":"{browser}""#),
             96..=98 => match id {
-                Some(id) => write!(add, r#","type":"track","event":"used product","userId":"{user}","properties":{{"account_id":"{id}","n":{n}}}"#),
+                Some(id) => {
+                    write!(add, r#","type":"track","event":"used product","userId":"{user}","properties":{{"account_id":"{id}","n":{n}}}"#)
+                }
                 None => write!(add, r#","type":"screen","userId":"{user}","name":"home""#),
             },
-            _ => write!(add, r#","type":"track","event":"Campaign Answered","userId":"{user}","properties":{{"campaign":"c{}"}}"#, rng.below(5)),
+            _ => write!(
+                add,
+                r#","type":"track","event":"Campaign Answered","userId":"{user}","properties":{{"campaign":"c{}"}}"#,
+                rng.below(5)
+            ),
         };
         json.push('}');
         Told { json, first_sent: None, accepted: false }

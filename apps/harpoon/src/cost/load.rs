@@ -61,7 +61,11 @@ const WORDS: [&str; 24] = [
     "shuttle", "spindle", "carding", "combing", "dobby", "heddle", "jacquard", "linen", "merino", "nettle", "ply", "raddle", "selvedge",
     "tenter", "tweed", "twill", "velour", "warp", "weft", "worsted", "yarn", "bobbin", "batten", "beam",
 ];
-const INDUSTRIES: [&str; 5] = ["Technology", "Manufacturing", "Retail", "Healthcare", "Financial Services"];
+/// Of companies that fit badly, so that it is known what a better fit changes.
+const INDUSTRIES: [&str; 4] = ["Agriculture", "Forestry", "Fishing", "Mining"];
+
+/// By how many bytes one event makes good what others were too short or too long.
+const MOST_OWED: i64 = 100;
 
 /// Makes calls.
 #[derive(Debug)]
@@ -70,12 +74,14 @@ pub struct Load {
     chance: Chance,
     events: u64,
     bytes: u64,
+    /// Bytes by which the events so far are too short together.
+    owed: i64,
 }
 
 impl Load {
     /// Of this size.
     pub fn new(size: Size) -> Self {
-        Self { size, chance: Chance::new(size.seed, "cost"), events: 0, bytes: 0 }
+        Self { size, chance: Chance::new(size.seed, "cost"), events: 0, bytes: 0, owed: 0 }
     }
 
     /// Forgets how much was made.
@@ -156,8 +162,8 @@ impl Load {
             set(&mut group, "groupId", json!(format!("acct-{number:05}")));
             let traits = json!({
                 "name": format!("{} {} Works", words.0, words.1),
-                "employees": self.chance.between(20, 9_000),
-                "revenue": self.chance.between(1, 900) * 1_000_000,
+                "employees": self.chance.between(3, 15),
+                "revenue": self.chance.between(20, 90) * 1_000,
                 "industry": self.chance.pick(&INDUSTRIES),
                 "country": "US",
                 "website": format!("https://www.{}", self.domain(number)),
@@ -201,21 +207,22 @@ impl Load {
 
     fn event(&mut self, who: Who, at: Timestamp) -> Value {
         let mut event = if self.chance.percent(70) { self.page_view(who, at) } else { self.deed(who, at) };
-        // The rest of an event is what companies send along: words of their own, more or fewer.
-        let wanted = usize::try_from(self.chance.between(-120, 120))
-            .map_or_else(|_| self.size.event_bytes.saturating_sub(60), |more| self.size.event_bytes.saturating_add(more / 2));
-        let have = event.to_string().len() + r#","note":"""#.len();
+        // The rest of an event is what companies send along: words of their own, more or fewer, so that the average is as wanted.
+        let wanted = self.size.event_bytes as i64 + self.owed.clamp(-MOST_OWED, MOST_OWED) + self.chance.between(-40, 40);
+        let have = event.to_string().len() + r#","note":"""#.len() + ",".len();
+        let room = usize::try_from(wanted).unwrap_or_default().saturating_sub(have);
         let mut note = String::new();
-        while have + note.len() < wanted {
+        while note.len() < room {
             if !note.is_empty() {
                 note.push(' ');
             }
             note.push_str(self.chance.pick(&WORDS));
         }
-        note.truncate(wanted.saturating_sub(have));
+        note.truncate(room);
         if let Some(properties) = event.get_mut("properties") {
             set(properties, "note", json!(note));
         }
+        self.owed += self.size.event_bytes as i64 - event.to_string().len() as i64 - 1;
         event
     }
 

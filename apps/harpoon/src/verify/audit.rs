@@ -185,7 +185,7 @@ impl<S: Store + Clone, C: Clock + Clone> Auditor<S, C> {
             let Some((workspace, id)) = identity_of(&item.key, "I") else { continue };
             if item.key.sk == "I" && self.wanted(&workspace) {
                 let mapping: IdentityMapping = from_item(item)?;
-                wanted.insert(state_key(&workspace, &mapping.home, &id), (workspace, Subject::Identity(id)));
+                wanted.insert(state_key(&workspace, &mapping.home, mapping.shard(), &id), (workspace, Subject::Identity(id)));
             }
         }
         self.suspect_absent(wanted, walk).await

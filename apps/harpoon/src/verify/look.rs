@@ -81,10 +81,11 @@ impl<S: Store + Clone, C: Clock + Clone> Auditor<S, C> {
             }
             Subject::Stray { home, identity } => {
                 let mapping = self.homes.mapping(workspace, identity, Consistency::Strong).await?;
-                let state = self.homes.state(workspace, home, identity).await?;
-                let stray = state.is_some() && mapping.as_ref().is_none_or(|mapping| mapping.record.home != *home);
-                let seen = digest(&[mapping.map_or(0, |mapping| mapping.version), state.map_or(0, |state| state.version)]);
-                Ok(Look { seen, faults: if stray { vec![Fault::Stray] } else { Vec::new() } })
+                let mut strays = self.homes.states_of(workspace, home, identity).await?;
+                strays.retain(|stored| mapping.as_ref().is_none_or(|mapping| !is_named(&mapping.record, home, stored)));
+                let newest = strays.iter().map(|stored| stored.version).max();
+                let seen = digest(&[mapping.map_or(0, |mapping| mapping.version), newest.unwrap_or_default()]);
+                Ok(Look { seen, faults: if newest.is_some() { vec![Fault::Stray] } else { Vec::new() } })
             }
         }
     }
@@ -93,7 +94,7 @@ impl<S: Store + Clone, C: Clock + Clone> Auditor<S, C> {
         let model = self.models.current(workspace).await?;
         let mapping = self.homes.mapping(workspace, &id, Consistency::Strong).await?;
         let stored = match &mapping {
-            Some(mapping) => self.homes.state(workspace, &mapping.record.home, &id).await?,
+            Some(mapping) => self.homes.state(workspace, &mapping.record).await?,
             None => None,
         };
         if let (Some(mapping), Some(stored)) = (&mapping, &stored) {
@@ -182,7 +183,7 @@ impl<S: Store + Clone, C: Clock + Clone> Auditor<S, C> {
             let noted = known.named.get(id).is_some_and(|noted| noted <= order);
             let link = linked.get(&identity_key(workspace, id)).and_then(|anonymous| anonymous.link.as_ref());
             let held = link.is_some_and(|link| (link.order, link.user) <= (*order, stored.identity));
-            missing += u64::from(!full && !(noted && held));
+            missing += u64::from(!(full || noted && held));
         }
         Ok(missing)
     }
@@ -223,7 +224,7 @@ impl<S: Store + Clone, C: Clock + Clone> Auditor<S, C> {
         let mut mapped = Vec::new();
         for stored in &states {
             match mappings.get(&stored.identity) {
-                Some(mapping) if mapping.record.home == *home || !own.contains(&stored.identity) => mapped.push((mapping, stored)),
+                Some(mapping) if is_named(&mapping.record, home, stored) || !own.contains(&stored.identity) => mapped.push((mapping, stored)),
                 other => {
                     let subject = Subject::Stray { home: home.clone(), identity: stored.identity };
                     let seen = digest(&[other.map_or(0, |mapping| mapping.version), stored.version]);
@@ -352,6 +353,11 @@ impl<S: Store + Clone, C: Clock + Clone> Auditor<S, C> {
         *self.due.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, due));
         Ok(kept)
     }
+}
+
+/// Whether a state that lies in `home` is the one that its identity's mapping names.
+pub(super) fn is_named(mapping: &IdentityMapping, home: &Home, stored: &StoredState) -> bool {
+    mapping.home == *home && mapping.shard() == stored.shard
 }
 
 /// Puts replayed facts in the place of wrong ones.

@@ -3,6 +3,7 @@
 
 use super::{
     audit::Auditor,
+    look::is_named,
     report::{Fault, Finding, Subject, count},
 };
 use domain::{BatchId, Home, IdentityId, Timestamp, WorkspaceId, model::Model, state::IdentityState};
@@ -127,16 +128,19 @@ impl<S: Store + Clone, C: Clock + Clone> Auditor<S, C> {
 
     async fn remove_stray(&self, workspace: &WorkspaceId, home: &Home, id: IdentityId) -> Result<bool, MendError> {
         let mapping = self.homes.mapping(workspace, &id, Consistency::Strong).await?;
-        let Some(stored) = self.homes.state(workspace, home, &id).await? else { return Ok(true) };
-        if mapping.as_ref().is_some_and(|mapping| mapping.record.home == *home) {
+        let mut strays = self.homes.states_of(workspace, home, &id).await?;
+        strays.retain(|stored| mapping.as_ref().is_none_or(|mapping| !is_named(&mapping.record, home, stored)));
+        if strays.is_empty() {
             return Ok(true);
         }
         let seen = mapping.map_or(Condition::Absent, |mapping| Condition::Version(mapping.version));
-        let writes = vec![
-            Write::Delete(state_key(workspace, home, &id), Condition::Version(stored.version)),
+        let mut writes = vec![
             Write::Check(identity_key(workspace, &id), seen),
             put_due(workspace, home, self.clock.now(), 0)?,
         ];
+        writes.extend(strays.iter().map(|stored| {
+            Write::Delete(state_key(workspace, home, stored.shard, &id), Condition::Version(stored.version))
+        }));
         unless_changed(self.homes.store().transact(writes).await)
     }
 
@@ -177,7 +181,7 @@ impl<S: Store + Clone, C: Clock + Clone> Auditor<S, C> {
     async fn distrust(&self, workspace: &WorkspaceId, id: IdentityId, model: &Model) -> Result<Option<Option<StoredParcel>>, MendError> {
         let Some(mapping) = self.homes.mapping(workspace, &id, Consistency::Strong).await? else { return Ok(None) };
         let home = &mapping.record.home;
-        let stored = self.homes.state(workspace, home, &id).await?;
+        let stored = self.homes.state(workspace, &mapping.record).await?;
         let replay = self.replay(workspace, id, Some(&mapping.record), model).await?;
         let newest = self.newest(workspace, id).await?;
         let (mut state, version, condition) = match stored {
@@ -208,7 +212,7 @@ impl<S: Store + Clone, C: Clock + Clone> Auditor<S, C> {
     async fn relink(&self, workspace: &WorkspaceId, id: IdentityId) -> Result<bool, MendError> {
         let Some(mapping) = self.homes.mapping(workspace, &id, Consistency::Strong).await? else { return Ok(false) };
         let home = &mapping.record.home;
-        let Some(stored) = self.homes.state(workspace, home, &id).await? else { return Ok(false) };
+        let Some(stored) = self.homes.state(workspace, &mapping.record).await? else { return Ok(false) };
         let user = mapping.record.link.as_ref().map(|link| link.user);
         if stored.state.link == user {
             return Ok(true);

@@ -118,15 +118,16 @@ async fn a_parcel_that_is_folded_while_its_lead_is_moved_is_not_lost() {
     given.track("main", vec![identify("u", "ann@quillmark-press.com"), track("u", "Email Clicked", 5, "m1")]).await;
     let homes = HomeStore::new(Arc::clone(&given.store));
     let (id, home) = (Identity::user("u").id(), Home::Account(AccountId::new("quillmark-press.com").unwrap()));
+    let shard = Shard::of(IdentityKind::User, id, None);
     // A fold writes the state between the API's read and its transaction.
-    let stored = homes.state(&main(), &home, &id).await.unwrap().unwrap();
+    let stored = homes.state_at(&main(), &home, shard, &id).await.unwrap().unwrap();
     let mut folded = stored.state.clone();
     folded.facts.count += 1;
     let meddling = put_state(&main(), &home, &folded, stored.version + 1, Condition::Version(stored.version)).unwrap();
     let store = Meddled { store: Arc::clone(&given.store), first: Arc::new(Mutex::new(Some(meddling))) };
     let (status, body) = given.over(store, MemoryQueue::default(), "PUT", "/api/v1/leads/user:u", json!({"account_id": "a"})).await;
     assert_eq!((status.as_u16(), &body["account_id"], &body["events"]), (200, &json!("a"), &json!(3)));
-    assert!(homes.state(&main(), &home, &id).await.unwrap().is_none());
-    let moved = homes.state(&main(), &Home::Account(AccountId::new("a").unwrap()), &id).await.unwrap().unwrap();
+    assert!(homes.state_at(&main(), &home, shard, &id).await.unwrap().is_none());
+    let moved = homes.state_at(&main(), &Home::Account(AccountId::new("a").unwrap()), shard, &id).await.unwrap().unwrap();
     assert_eq!(moved.version, stored.version + 2);
 }

@@ -64,6 +64,7 @@ impl Places {
     }
 
     /// The slot of a field.
+    #[inline]
     pub(super) fn find(&self, name: &str, slots: &[Slot]) -> Option<usize> {
         let mask = self.table.len().wrapping_sub(1);
         let mut at = Self::place(name);
@@ -72,7 +73,7 @@ impl Places {
             if slots.get(slot)?.name.as_str() == name {
                 return Some(slot);
             }
-            at += 1;
+            at = at.wrapping_add(1);
         }
     }
 }

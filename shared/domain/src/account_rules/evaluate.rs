@@ -2,11 +2,14 @@
 
 use super::{
     AccountScore, CapLine, CapScope, CompiledAccountRuleset, MissingField, Outcome, RuleLine, SeenField, Tally,
-    compile::{Check, CompiledRule, Matcher},
+    compile::{CompiledRule, Matcher},
     json,
     verdict::{Known, Seen, Verdict},
 };
 use crate::{Day, Timestamp, field::FieldLookup};
+
+/// So many fields need no memory of their own.
+const FEW: usize = 16;
 
 impl CompiledAccountRuleset {
     /// The ruleset's id.
@@ -42,11 +45,24 @@ impl CompiledAccountRuleset {
     /// The score of fields given as one JSON object in the form in which [`crate::field::FieldValue`] is written; `null` counts as not known.
     /// Only the values that rules use are looked at.
     pub fn tally_json(&self, fields: &str, as_of: Timestamp) -> Result<Tally, serde_json::Error> {
-        Ok(self.count(&json::seen(&self.slots, &self.places, fields)?, as_of.day()))
+        let mut few = [Seen::NOTHING; FEW];
+        let mut many = Vec::new();
+        let seen = match few.get_mut(..self.slots.len()) {
+            Some(few) => few,
+            None => {
+                many.resize(self.slots.len(), Seen::NOTHING);
+                many.as_mut_slice()
+            }
+        };
+        if json::scan(&self.slots, &self.places, fields, seen).is_some() {
+            return Ok(self.count(seen, as_of.day()));
+        }
+        let values = json::parse(&self.slots, &self.places, fields)?;
+        Ok(self.count(&json::seen(&self.slots, &values), as_of.day()))
     }
 
     fn look_up<'a, L: FieldLookup + ?Sized>(&self, fields: &'a L) -> Vec<Seen<'a>> {
-        self.slots.iter().map(|slot| Seen::new(fields.field(&slot.name).map(|value| Known::Value(value.view())), slot)).collect()
+        self.slots.iter().map(|slot| Seen::new(fields.field(&slot.name).map(|value| Known::of(value)), slot)).collect()
     }
 
     fn count(&self, seen: &[Seen<'_>], today: Day) -> Tally {
@@ -149,7 +165,7 @@ impl CompiledAccountRuleset {
         };
         let fields = rule.slots.iter().filter_map(|slot| {
             let (field, seen) = (name(slot)?, seen.get(*slot)?);
-            Some(SeenField { field, value: seen.value.as_ref().map(Known::to_value), assumed: seen.assumed })
+            Some(SeenField { field, value: seen.value.map(Known::to_value), assumed: seen.assumed })
         });
         RuleLine {
             rule_id: rule.id.clone(),

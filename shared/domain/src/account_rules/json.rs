@@ -2,96 +2,77 @@
 
 use super::{
     compile::{Places, Slot},
-    verdict::{Known, Seen},
+    verdict::{Known, Seen, trimmed},
 };
 use crate::{
     field::{FieldRef, MAX_ITEMS, MAX_LIST_CHARS, MAX_TEXT_CHARS, Number},
     scan::{Scanned, Scanner},
 };
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use std::{borrow::Cow, fmt};
+use std::fmt;
 
-/// What the rules' fields hold in a JSON object.
-pub(super) fn seen<'a>(slots: &[Slot], places: &Places, text: &'a str) -> Result<Vec<Seen<'a>>, serde_json::Error> {
-    match scanned(slots, places, text) {
-        Some(seen) => Ok(seen),
-        None => parsed(slots, places, text),
-    }
+/// What the rules' fields hold.
+pub(super) fn seen<'a>(slots: &[Slot], values: &'a [Option<FieldRef<'_>>]) -> Vec<Seen<'a>> {
+    slots.iter().zip(values).map(|(slot, value)| Seen::new(value.as_ref().map(Known::of_read), slot)).collect()
 }
 
-fn parsed<'a>(slots: &[Slot], places: &Places, text: &'a str) -> Result<Vec<Seen<'a>>, serde_json::Error> {
+/// What the rules' fields hold in a JSON object, as the parser reads it.
+pub(super) fn parse<'a>(slots: &[Slot], places: &Places, text: &'a str) -> Result<Vec<Option<FieldRef<'a>>>, serde_json::Error> {
     let mut json = serde_json::Deserializer::from_str(text);
-    let seen = SeenVisitor { slots, places }.deserialize(&mut json)?;
+    let values = Values { slots, places }.deserialize(&mut json)?;
     json.end()?;
-    Ok(seen)
+    Ok(values)
 }
 
 /// How deep a value may nest that no rule looks at.
 const LEVELS: usize = 64;
 
-/// The usual documents, in one pass. `None` leaves the document to the parser.
-fn scanned<'a>(slots: &[Slot], places: &Places, text: &'a str) -> Option<Vec<Seen<'a>>> {
-    let mut values: Vec<Seen<'a>> = Vec::with_capacity(slots.len());
-    values.resize_with(slots.len(), Seen::default);
+/// The same of usual documents, in one pass and without copies. `None` leaves the document to the parser.
+pub(super) fn scan<'a>(slots: &[Slot], places: &Places, text: &'a str, seen: &mut [Seen<'a>]) -> Option<()> {
     let mut scanner = Scanner::new(text);
     scanner.object(|scanner, key| {
-        match places.find(key, slots).and_then(|slot| values.get_mut(slot)) {
+        match places.find(key, slots).and_then(|slot| seen.get_mut(slot)) {
             Some(place) => place.value = value(scanner)?,
             None => drop(scanner.value(LEVELS)?),
         }
         Some(())
     })?;
-    if !scanner.at_end() {
-        return None;
+    for (seen, slot) in seen.iter_mut().zip(slots) {
+        *seen = Seen::new(seen.value, slot);
     }
-    for (seen, slot) in values.iter_mut().zip(slots) {
-        if seen.value.is_none() {
-            *seen = Seen::new(None, slot);
-        } else if slot.vocabulary.is_some() {
-            *seen = Seen::new(seen.value.take(), slot);
-        }
-    }
-    Some(values)
+    scanner.at_end().then_some(())
 }
 
 fn value<'a>(scanner: &mut Scanner<'a>) -> Option<Option<Known<'a>>> {
     if scanner.peek()? == b'[' {
-        return items(scanner).map(|items| Some(Known::Items(items)));
+        return scanner.text_of(items).map(|array| Some(Known::Items(array)));
     }
-    let value = match scanner.value(LEVELS)? {
+    Some(Some(match scanner.value(LEVELS)? {
         Scanned::Null => return Some(None),
-        Scanned::Bool(truth) => FieldRef::Bool(truth),
+        Scanned::Bool(truth) => Known::Bool(truth),
         Scanned::Text(text) => {
-            let text = text.trim();
+            let text = trimmed(text);
             if text.is_empty() || text.len() > MAX_TEXT_CHARS {
                 return None;
             }
-            FieldRef::Text(Cow::Borrowed(text))
+            Known::Text(text)
         }
-        Scanned::Whole(n) => FieldRef::Number(Number::whole(n)?),
-        Scanned::Decimal(text) => match thousandths(text) {
-            Some(thousandths) => FieldRef::Number(Number::from_thousandths(thousandths)),
-            None => serde_json::from_str(text).ok()?,
-        },
-        Scanned::Other(text) => serde_json::from_str(text).ok()?,
-    };
-    Some(Some(Known::Value(value)))
+        Scanned::Whole(n) => Known::Number(Number::whole(n)?),
+        Scanned::Decimal(text) => Known::Number(Number::from_thousandths(thousandths(text)?)),
+        Scanned::Other(_) => return None,
+    }))
 }
 
-fn items<'a>(scanner: &mut Scanner<'a>) -> Option<Vec<&'a str>> {
-    let mut items = Vec::new();
+/// Passes over an array of texts.
+fn items(scanner: &mut Scanner<'_>) -> Option<()> {
     // Bytes are at least as many as characters.
-    let mut bytes = 0_usize;
+    let (mut count, mut bytes) = (0_usize, 0_usize);
     scanner.array(|scanner| {
         let Scanned::Text(item) = scanner.value(1)? else { return None };
+        count = count.saturating_add(1);
         bytes = bytes.saturating_add(item.len());
-        if items.len() == MAX_ITEMS || bytes > MAX_LIST_CHARS {
-            return None;
-        }
-        items.push(item);
-        Some(())
-    })?;
-    Some(items)
+        (count <= MAX_ITEMS && bytes <= MAX_LIST_CHARS).then_some(())
+    })
 }
 
 /// A decimal number of at most 15 digits, three of them behind the point. So few survive floating point, so that it makes no
@@ -116,20 +97,20 @@ fn thousandths(text: &str) -> Option<i64> {
 }
 
 /// Reads the values that rules use out of a JSON object.
-struct SeenVisitor<'s> {
+struct Values<'s> {
     slots: &'s [Slot],
     places: &'s Places,
 }
 
-impl<'de> DeserializeSeed<'de> for SeenVisitor<'_> {
-    type Value = Vec<Seen<'de>>;
+impl<'de> DeserializeSeed<'de> for Values<'_> {
+    type Value = Vec<Option<FieldRef<'de>>>;
     fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<Self::Value, D::Error> {
         d.deserialize_map(self)
     }
 }
 
-impl<'de> Visitor<'de> for SeenVisitor<'_> {
-    type Value = Vec<Seen<'de>>;
+impl<'de> Visitor<'de> for Values<'_> {
+    type Value = Vec<Option<FieldRef<'de>>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of field values")
@@ -146,12 +127,12 @@ impl<'de> Visitor<'de> for SeenVisitor<'_> {
                 }
             }
         }
-        Ok(self.slots.iter().zip(values).map(|(slot, value)| Seen::new(value.map(Known::Value), slot)).collect())
+        Ok(values)
     }
 }
 
 /// Finds the slot of a key without keeping the key.
-struct SlotKey<'a, 's>(&'a SeenVisitor<'s>);
+struct SlotKey<'a, 's>(&'a Values<'s>);
 
 impl<'de> DeserializeSeed<'de> for SlotKey<'_, '_> {
     type Value = Option<usize>;
@@ -179,7 +160,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn values(seen: &[Seen<'_>]) -> Vec<Option<crate::field::FieldValue>> {
-        seen.iter().map(|seen| seen.value.as_ref().map(Known::to_value)).collect()
+        seen.iter().map(|seen| seen.value.map(Known::to_value)).collect()
     }
 
     proptest! {
@@ -196,9 +177,10 @@ mod tests {
             let members: Vec<String> = members.iter().map(|(key, value)| format!("\"{key}\": {value}")).collect();
             let text = format!("{{{}}}{tail}", members.join(", "));
             let rules = AccountRuleset::parse(DEFAULT_RULESET).unwrap().compile();
-            let parsed = parsed(&rules.slots, &rules.places, &text);
-            if let Some(scanned) = scanned(&rules.slots, &rules.places, &text) {
-                prop_assert_eq!(values(&scanned), values(&parsed.unwrap()), "{}", text);
+            let mut scanned = vec![Seen::NOTHING; rules.slots.len()];
+            if scan(&rules.slots, &rules.places, &text, &mut scanned).is_some() {
+                let parsed = parse(&rules.slots, &rules.places, &text).unwrap();
+                prop_assert_eq!(values(&scanned), values(&seen(&rules.slots, &parsed)), "{}", text);
             }
         }
     }

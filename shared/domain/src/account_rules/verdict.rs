@@ -5,9 +5,11 @@ use super::{
     compile::{Check, Matcher, Operand, Slot},
 };
 use crate::{
-    Day,
+    Day, Timestamp,
     field::{Canonical, FieldRef, FieldValue, Interval, Number, Vocabulary, contains_text, same_text},
+    scan::{Scanned, Scanner},
 };
+use std::borrow::Cow;
 
 /// The answer of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,31 +64,94 @@ impl Verdict {
 }
 
 /// The value of a field, where it lies.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Known<'a> {
-    Value(FieldRef<'a>),
-    /// A list whose items lie in JSON text.
-    Items(Vec<&'a str>),
+    Text(&'a str),
+    Number(Number),
+    Interval(Interval),
+    Bool(bool),
+    Date(Timestamp),
+    List(&'a [String]),
+    /// A list as JSON: an array of texts without escapes.
+    Items(&'a str),
 }
 
-impl Known<'_> {
-    pub(super) const fn kind(&self) -> &'static str {
-        match self {
-            Self::Value(value) => value.kind(),
-            Self::Items(_) => "a list",
+impl<'a> Known<'a> {
+    pub(super) fn of(value: &'a FieldValue) -> Self {
+        match value {
+            FieldValue::Text(text) => Self::Text(text),
+            FieldValue::Number(number) => Self::Number(*number),
+            FieldValue::Interval(interval) => Self::Interval(*interval),
+            FieldValue::Bool(truth) => Self::Bool(*truth),
+            FieldValue::Date(at) => Self::Date(*at),
+            FieldValue::List(items) => Self::List(items),
         }
     }
 
-    pub(super) fn to_value(&self) -> FieldValue {
-        match self {
-            Self::Value(value) => value.to_value(),
-            Self::Items(items) => FieldValue::List(items.iter().map(|item| (*item).to_owned()).collect()),
+    pub(super) fn of_read(value: &'a FieldRef<'_>) -> Self {
+        match value {
+            FieldRef::Text(text) => Self::Text(text),
+            FieldRef::Number(number) => Self::Number(*number),
+            FieldRef::Interval(interval) => Self::Interval(*interval),
+            FieldRef::Bool(truth) => Self::Bool(*truth),
+            FieldRef::Date(at) => Self::Date(*at),
+            FieldRef::List(items) => Self::List(items),
         }
+    }
+
+    pub(super) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => FieldRef::Text(Cow::Borrowed("")).kind(),
+            Self::Number(number) => FieldRef::Number(*number).kind(),
+            Self::Interval(interval) => FieldRef::Interval(*interval).kind(),
+            Self::Bool(truth) => FieldRef::Bool(*truth).kind(),
+            Self::Date(at) => FieldRef::Date(*at).kind(),
+            Self::List(_) | Self::Items(_) => FieldRef::List(Cow::Borrowed(&[])).kind(),
+        }
+    }
+
+    pub(super) fn to_value(self) -> FieldValue {
+        match self {
+            Self::Text(text) => FieldValue::Text(text.to_owned()),
+            Self::Number(number) => FieldValue::Number(number),
+            Self::Interval(interval) => FieldValue::Interval(interval),
+            Self::Bool(truth) => FieldValue::Bool(truth),
+            Self::Date(at) => FieldValue::Date(at),
+            Self::List(items) => FieldValue::List(items.to_vec()),
+            Self::Items(array) => {
+                let mut items = Vec::new();
+                any_item(array, |item| {
+                    items.push(item.to_owned());
+                    false
+                });
+                FieldValue::List(items)
+            }
+        }
+    }
+}
+
+/// Whether one of the items of a JSON array of texts passes.
+fn any_item(array: &str, mut passes: impl FnMut(&str) -> bool) -> bool {
+    let mut found = false;
+    // The array was walked before: nothing but the end stops this.
+    let _ = Scanner::new(array).array(|scanner| {
+        let Scanned::Text(item) = scanner.value(1)? else { return None };
+        found = passes(item);
+        (!found).then_some(())
+    });
+    found
+}
+
+/// A text without the white space around it; of most texts a look at both ends is enough.
+pub(super) fn trimmed(text: &str) -> &str {
+    match text.as_bytes() {
+        [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
+        _ => text.trim(),
     }
 }
 
 /// What is known of a field.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Seen<'a> {
     pub(super) value: Option<Known<'a>>,
     canonical: Option<Canonical>,
@@ -95,13 +160,15 @@ pub(super) struct Seen<'a> {
 }
 
 impl<'a> Seen<'a> {
+    pub(super) const NOTHING: Self = Self { value: None, canonical: None, assumed: false };
+
     pub(super) fn new(value: Option<Known<'a>>, slot: &Slot) -> Self {
-        let canonical = match (&value, slot.vocabulary) {
-            (Some(Known::Value(FieldRef::Text(text))), Some(vocabulary)) => vocabulary.canonical(text),
+        let canonical = match (value, slot.vocabulary) {
+            (Some(Known::Text(text)), Some(vocabulary)) => vocabulary.canonical(text),
             _ => None,
         };
         let assumed = value.is_none() && slot.missing_means_no;
-        let value = if assumed { Some(Known::Value(FieldRef::Bool(false))) } else { value };
+        let value = if assumed { Some(Known::Bool(false)) } else { value };
         Self { value, canonical, assumed }
     }
 
@@ -167,7 +234,7 @@ impl Matcher {
         match self {
             Self::All(members) | Self::Any(members) => members.iter().filter_map(|member| member.next_change(seen, today)).min(),
             Self::Test { slot, check: Check::WithinDays(days), .. } => {
-                let Some(Known::Value(FieldRef::Date(at))) = seen.get(*slot)?.value else { return None };
+                let Some(Known::Date(at)) = seen.get(*slot)?.value else { return None };
                 match today.since(at.day()) {
                     age if age < 0 => Some(at.day()),
                     age if age <= *days => Some(at.day().plus(*days).plus(1)),
@@ -184,21 +251,23 @@ impl Check {
         let Some(Seen { value: Some(value), canonical, assumed }) = seen else {
             return if matches!(self, Self::NotExists) { Verdict::Matched } else { Verdict::Missing };
         };
-        let value = match (self, value) {
-            (Self::Exists, _) if *assumed => return Verdict::Missing,
-            (Self::Exists, _) => return Verdict::Matched,
-            (Self::NotExists, _) => return Verdict::of(*assumed),
-            (_, Known::Items(items)) => return self.of_items(items, vocabulary),
-            (_, Known::Value(FieldRef::List(items))) => return self.of_items(items, vocabulary),
-            (_, Known::Value(value)) => value,
-        };
         match (self, value) {
+            (Self::Exists, _) => {
+                if *assumed {
+                    Verdict::Missing
+                } else {
+                    Verdict::Matched
+                }
+            }
+            (Self::NotExists, _) => Verdict::of(*assumed),
+            (_, Known::List(items)) => self.of_items(|passes| items.iter().any(|item| passes(item)), vocabulary),
+            (_, Known::Items(array)) => self.of_items(|passes| any_item(array, passes), vocabulary),
             (Self::OneOf(operands, turn), value) => one_of(operands, value, *canonical).turned_around(*turn),
-            (Self::Numbers { from, to, .. }, FieldRef::Number(number)) => {
+            (Self::Numbers { from, to, .. }, Known::Number(number)) => {
                 Verdict::of(from.is_none_or(|from| from <= *number) && to.is_none_or(|to| *number <= to))
             }
-            (Self::Numbers { from, to, .. }, FieldRef::Interval(interval)) => inside(*interval, *from, *to),
-            (Self::Moments { from, to, strict, .. }, FieldRef::Date(at)) => {
+            (Self::Numbers { from, to, .. }, Known::Interval(interval)) => inside(*interval, *from, *to),
+            (Self::Moments { from, to, strict, .. }, Known::Date(at)) => {
                 let (from, to) = if *strict {
                     (from.map(|from| from.end().plus_millis(1)), to.map(|to| to.start().plus_millis(-1)))
                 } else {
@@ -206,21 +275,24 @@ impl Check {
                 };
                 Verdict::of(from.is_none_or(|from| from <= *at) && to.is_none_or(|to| *at <= to))
             }
-            (Self::Contains(operand, turn), FieldRef::Text(text)) => Verdict::of(contains_text(text, &operand.folded)).turned_around(*turn),
-            (Self::StartsWith(start), FieldRef::Text(text)) => Verdict::of(begins(text, start)),
-            (Self::WithinDays(days), FieldRef::Date(at)) => Verdict::of((0..=*days).contains(&today.since(at.day()))),
-            _ => Verdict::Faulty,
+            (Self::Contains(operand, turn), Known::Text(text)) => Verdict::of(contains_text(text, &operand.folded)).turned_around(*turn),
+            (Self::StartsWith(start), Known::Text(text)) => Verdict::of(begins(text, start)),
+            (Self::WithinDays(days), Known::Date(at)) => Verdict::of((0..=*days).contains(&today.since(at.day()))),
+            (Self::Numbers { .. } | Self::Moments { .. } | Self::Contains(..) | Self::StartsWith(_) | Self::WithinDays(_), _) => {
+                Verdict::Faulty
+            }
         }
     }
 
-    /// Of a list.
-    fn of_items<T: AsRef<str>>(&self, items: &[T], vocabulary: Option<Vocabulary>) -> Verdict {
-        let any = |holds: &dyn Fn(&str) -> bool| Verdict::of(items.iter().any(|item| holds(item.as_ref())));
+    /// Of a list; `any` says whether one of its items passes.
+    fn of_items(&self, any: impl FnOnce(&dyn Fn(&str) -> bool) -> bool, vocabulary: Option<Vocabulary>) -> Verdict {
         let equals = |operand: &Operand, item: &str| operand.equals_text(item, canonical_of(item, vocabulary));
         match self {
-            Self::OneOf(operands, turn) => any(&|item| operands.iter().any(|operand| equals(operand, item))).turned_around(*turn),
-            Self::Contains(operand, turn) => any(&|item| equals(operand, item)).turned_around(*turn),
-            Self::StartsWith(start) => any(&|item| begins(item, start)),
+            Self::OneOf(operands, turn) => {
+                Verdict::of(any(&|item| operands.iter().any(|operand| equals(operand, item)))).turned_around(*turn)
+            }
+            Self::Contains(operand, turn) => Verdict::of(any(&|item| equals(operand, item))).turned_around(*turn),
+            Self::StartsWith(start) => Verdict::of(any(&|item| begins(item, start))),
             _ => Verdict::Faulty,
         }
     }
@@ -244,28 +316,28 @@ fn canonical_of(text: &str, vocabulary: Option<Vocabulary>) -> Option<Canonical>
 }
 
 /// Whether the value equals one of the operands; an interval may only contain one.
-fn one_of(operands: &[Operand], value: &FieldRef<'_>, canonical: Option<Canonical>) -> Verdict {
+fn one_of(operands: &[Operand], value: &Known<'_>, canonical: Option<Canonical>) -> Verdict {
     fn any(operands: &[Operand], equals: impl Fn(&Operand) -> bool) -> Verdict {
         Verdict::of(operands.iter().any(equals))
     }
     match value {
-        FieldRef::Text(text) => {
-            let text = text.trim();
+        Known::Text(text) => {
+            let text = trimmed(text);
             if text.is_ascii() {
                 any(operands, |operand| text.eq_ignore_ascii_case(&operand.folded) || operand.covers(canonical))
             } else {
                 any(operands, |operand| operand.equals_text(text, canonical))
             }
         }
-        FieldRef::Number(number) => any(operands, |operand| operand.number == Some(*number)),
-        FieldRef::Bool(truth) => any(operands, |operand| operand.truth == Some(*truth)),
-        FieldRef::Date(at) => any(operands, |operand| operand.moment.is_some_and(|moment| moment.start() <= *at && *at <= moment.end())),
-        FieldRef::Interval(interval) => match any(operands, |operand| operand.number.is_some_and(|number| interval.contains(number))) {
+        Known::Number(number) => any(operands, |operand| operand.number == Some(*number)),
+        Known::Bool(truth) => any(operands, |operand| operand.truth == Some(*truth)),
+        Known::Date(at) => any(operands, |operand| operand.moment.is_some_and(|moment| moment.start() <= *at && *at <= moment.end())),
+        Known::Interval(interval) => match any(operands, |operand| operand.number.is_some_and(|number| interval.contains(number))) {
             Verdict::Matched if interval.from() != interval.to() => Verdict::Undecided,
             verdict => verdict,
         },
         // Lists are judged by their items.
-        FieldRef::List(_) => Verdict::Faulty,
+        Known::List(_) | Known::Items(_) => Verdict::Faulty,
     }
 }
 

@@ -53,7 +53,7 @@ fn fields(known: &[(&str, FieldValue)]) -> FieldFacts {
 
 fn explain(model: &Model, own: FieldFacts, states: &[IdentityState], listed: usize) -> Explanation {
     let states = states.iter().map(|state| (state.identity.id(), state)).collect();
-    let evaluation = Evaluation::new(model, Inputs { own, states }, Day(TODAY));
+    let evaluation = Evaluation::new(model, Inputs { own, states, giant: false }, Day(TODAY));
     let none = BTreeMap::new();
     let held = HeldLevels { account: Some("standard"), engagement: None, leads: &none };
     Explanation::new(model, &evaluation, held, listed)
