@@ -1,15 +1,15 @@
 //! How fast resolve, score and level work, per core, when the store costs nothing.
 //!
-//! The real handlers run over a store in memory that keeps time of itself; its time, and that of compressing parcels, is taken off. The load
+//! The real handlers run over a store in memory that keeps time of itself, which is taken off; parcels are not compressed. The load
 //! is that of the cost meter: batches of ten events of one person, five people an account, four batches of an account per window.
 
 use anyhow::{Context, ensure};
 use aws::batch::{MemoryDeadQueue, SqsRecord, handle_sqs, sqs_event};
-use domain::{AccountId, Event, Timestamp, WorkspaceId};
+use domain::{Timestamp, WorkspaceId};
 use harpoon::cost::load::{Load, Size, Who};
-use harpoon_tests::bench::{Report, Series, argument, machine, thread_time};
+use harpoon_tests::bench::{Report, Series, argument, thread_time};
 use pipeline::{
-    Consistency, Credential, CredentialKind, Credentials, EventsReceived, Item, Key, ManualClock, Outcome, Page, Query, Received, Scan, ScanPage,
+    Consistency, Credential, CredentialKind, Credentials, Item, Key, ManualClock, Outcome, Page, Query, Received, Scan, ScanPage,
     Stage, Store, StoreError, Write,
     clock::CountingEntropy,
     memory::{MemoryQueue, MemoryStore},
@@ -101,7 +101,7 @@ impl Rig {
         runtime.block_on(credentials.put(WRITE_KEY, &credential))?;
         Ok(Self {
             ingester: ingest::Ingester::new(Arc::clone(&store), Arc::clone(&to_resolve), Arc::clone(&clock), Arc::clone(&entropy)),
-            resolver: resolve::Resolver::new(Arc::clone(&store), Arc::clone(&to_score), Arc::clone(&clock)),
+            resolver: resolve::Resolver::new(Arc::clone(&store), Arc::clone(&to_score), Arc::clone(&clock)).uncompressed(),
             scorer: score::Scorer::new(Arc::clone(&store), Arc::clone(&to_level), Arc::clone(&clock)),
             leveler: level::Leveler::new(Arc::clone(&store), Arc::clone(&to_dispatch), Arc::clone(&clock), entropy),
             store,
@@ -171,21 +171,6 @@ const LEADS: usize = 5;
 const TOUCHES: usize = 4;
 const BATCH: usize = 10;
 
-/// Time to compress the parcels of these messages again, alone.
-fn compression(bodies: &[String]) -> anyhow::Result<Duration> {
-    let mut parcels = Vec::new();
-    for body in bodies {
-        let message: EventsReceived = messages::decode(body)?;
-        parcels.extend(message.parcels.into_iter().map(|parcel: pipeline::Parcel| parcel.events));
-    }
-    let plain: Vec<Vec<u8>> = parcels.iter().map(|events: &Vec<Event>| serde_json::to_vec(events)).collect::<Result<_, _>>()?;
-    let began = thread_time();
-    for plain in &plain {
-        std::hint::black_box(pipeline::parcels::pack(plain)?);
-    }
-    Ok(thread_time() - began)
-}
-
 fn main() -> anyhow::Result<()> {
     let accounts: usize = argument("accounts", 400);
     let rounds: usize = argument("rounds", 7);
@@ -201,7 +186,6 @@ fn main() -> anyhow::Result<()> {
         }
     }
     rig.settle(true)?;
-    AccountId::new("acct-00000")?;
 
     load.start_counting();
     let mut rows: Vec<(&str, [Series; 5])> = vec![("decoded messages", Default::default()), ("queue bodies", Default::default())];
@@ -215,20 +199,16 @@ fn main() -> anyhow::Result<()> {
                     rig.ingest(load.body(&calls))?;
                 }
             }
-            let bodies = rig.to_resolve.take_bodies();
-            let packing = compression(&bodies)?;
-            let again: Vec<EventsReceived> = bodies.iter().map(|body| messages::decode(body)).collect::<Result<_, _>>()?;
-            rig.runtime.block_on(pipeline::Queue::send(&rig.to_resolve, again))?;
             rig.store.nanos.store(0, Ordering::Relaxed);
             let took = rig.settle(way == 0)?;
             let stored = Duration::from_nanos(rig.store.nanos.load(Ordering::Relaxed));
             let events = (accounts * TOUCHES * BATCH) as f64;
             let whole: Duration = took.iter().sum();
-            let work = whole.saturating_sub(stored).saturating_sub(packing);
+            let work = whole.saturating_sub(stored);
             if round > 0 {
                 series[0].push(events / work.as_secs_f64());
                 let per = |time: Duration| time.as_secs_f64() * 1e6 / events;
-                series[1].push(per(took[0].saturating_sub(packing)));
+                series[1].push(per(took[0]));
                 series[2].push(per(took[1]));
                 series[3].push(per(took[2]));
                 series[4].push(per(stored));
@@ -245,7 +225,7 @@ fn main() -> anyhow::Result<()> {
         command: format!("cargo bench -p harpoon-tests --bench stages -- --accounts {accounts} --rounds {rounds}"),
         columns: ["from", "events per second per core", "resolve, µs an event", "score", "level", "of these the store"].map(String::from).to_vec(),
         rows: rows.iter().map(|(name, series)| std::iter::once((*name).to_owned()).chain(series.iter().map(Series::to_string)).collect()).collect(),
-        notes: vec![machine()],
+        notes: Vec::new(),
     };
     println!("{report}");
     Ok(())

@@ -1,6 +1,6 @@
 //! What each stage does when something goes wrong: duplicate, crash between write and send, missing account, partial batch.
 
-use domain::{Home, Identity, Timestamp};
+use domain::{Home, Identity, IdentityKind, Shard, Timestamp};
 use harpoon_tests::{
     hooked::Op,
     world::{START, World, home, identify, page},

@@ -1,8 +1,8 @@
 //! A person's decision where a lead belongs: made, kept against everything automatic, and undone.
 //!
 //! Each identity of the lead is moved by one transaction: its state is deleted at the old home on its version and put at the new one, its
-//! mapping is changed on its version, and both homes become due. An identity that somebody else moved meanwhile is read again. Doing the
-//! same again changes nothing, so a request that failed half-way is simply sent again.
+//! mapping is changed on its version, and both homes become due. An identity that somebody else moved meanwhile is read again. A user's
+//! mapping names the anonymous ids that have yet to follow, so a request that failed half-way is simply sent again.
 
 use crate::{
     ATTEMPTS, Api, Ports,
@@ -70,12 +70,53 @@ impl<P: Ports> Api<P> {
             self.homes.ensure_account(workspace, account, AccountOrigin::Id, Vec::new(), self.now()).await?;
         }
         let mut touched = BTreeSet::new();
-        for id in identities {
-            self.decide_identity(workspace, id, decision, &found.whole.model, &mut touched).await?;
+        for id in &identities {
+            self.decide_identity(workspace, *id, decision, &found.whole.model, &mut touched).await?;
+        }
+        for user in &identities {
+            self.decide_followers(workspace, *user, decision, &found.whole.model, &mut touched).await?;
         }
         self.touch(workspace, touched).await;
         let found = self.lead_named(workspace, named).await?;
         self.lead_detail(workspace, &found).await
+    }
+
+    /// Anonymous ids that a user left behind: an attempt that failed half-way moved the user alone, or they were linked meanwhile.
+    async fn decide_followers(
+        &self,
+        workspace: &WorkspaceId,
+        user: IdentityId,
+        decision: &Decision,
+        model: &Model,
+        touched: &mut BTreeSet<Home>,
+    ) -> Result<(), Problem> {
+        for _ in 0..ATTEMPTS {
+            let Some(mut mapping) = self.homes.mapping(workspace, &user, Consistency::Strong).await? else { return Ok(()) };
+            if mapping.record.follow.is_empty() {
+                return Ok(());
+            }
+            let mut waiting = Vec::new();
+            for id in &mapping.record.follow {
+                let linked = self.homes.mapping(workspace, id, Consistency::Strong).await?;
+                let ours = linked.is_some_and(|known| known.record.link.is_some_and(|link| link.user == user));
+                if ours {
+                    self.decide_identity(workspace, *id, decision, model, touched).await?;
+                    let moved = self.homes.mapping(workspace, id, Consistency::Strong).await?;
+                    if moved.is_some_and(|moved| moved.record.home != mapping.record.home) {
+                        waiting.push(*id);
+                    }
+                }
+            }
+            mapping.record.follow = waiting;
+            let done = mapping.record.follow.is_empty();
+            match self.store.write(put_record(identity_key(workspace, &user), mapping.version, &mapping.record)?).await {
+                Ok(()) if done => return Ok(()),
+                Ok(()) => {}
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Problem::busy())
     }
 
     async fn decide_identity(
@@ -120,7 +161,12 @@ impl<P: Ports> Api<P> {
         {
             return Ok(true);
         }
-        let record = IdentityMapping { home: target.home.clone(), resolution: target.resolution, manual: target.manual, ..mapping.record };
+        let mut record =
+            IdentityMapping { home: target.home.clone(), resolution: target.resolution, manual: target.manual, ..mapping.record };
+        if left != target.home {
+            // Should this request end before it has come to them, the user's next event takes the anonymous ids along.
+            record.follow = record.named.keys().copied().collect();
+        }
         let mut writes =
             vec![put_record(identity_key(workspace, &id), mapping.version, &record)?, put_due(workspace, &target.home, now, 0)?];
         if left == target.home {

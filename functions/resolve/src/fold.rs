@@ -55,7 +55,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         if active(Mutant::ResolveSendSkipped) && !folded.changed {
             return Ok(touched);
         }
-        let shards = Shards::only(folded.mapping.record.shard());
+        let shards = if active(Mutant::ShardForgotten) { Shards::NONE } else { Shards::only(folded.mapping.record.shard()) };
         touched.add(folded.mapping.record.home.clone(), shards);
         touched.add_all(folded.left.clone().map(|left| (left, shards)));
         self.follow_up(work, &model, folded, &mut touched).await?;
@@ -89,7 +89,8 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         let mut stored = self.homes.state(&work.workspace, &mapping.record).await?;
         if stored.is_none() && active(Mutant::FoldCreatesState) {
             let shard = mapping.record.shard();
-            stored = Some(StoredState { identity: id, shard, version: 0, state: IdentityState::new(work.identity.clone(), &model.matcher) });
+            stored =
+                Some(StoredState { identity: id, shard, version: 0, state: IdentityState::new(work.identity.clone(), &model.matcher) });
         }
         let Some(stored) = stored else {
             // It was moved, or the mapping read was behind. A fold never creates a state.
@@ -162,9 +163,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         };
         let mut again = stored.state.refold(sealed, matcher, now);
         let after = again.after();
-        self.parcels
-            .each(&work.workspace, &id, after, now, |parcel| again.add(parcel.batch, &parcel.events, matcher, mapping))
-            .await?;
+        self.parcels.each(&work.workspace, &id, after, now, |parcel| again.add(parcel.batch, &parcel.events, matcher, mapping)).await?;
         let Refolded { state, sealed } = again.finish();
         Ok(Folding { state, changed: true, sealed })
     }

@@ -52,6 +52,13 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         }
     }
 
+    /// Stores parcels as they are, for measurements.
+    #[must_use]
+    pub fn uncompressed(mut self) -> Self {
+        self.parcels = self.parcels.uncompressed();
+        self
+    }
+
     fn now(&self) -> Timestamp {
         self.clock.now()
     }

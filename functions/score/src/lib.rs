@@ -4,14 +4,14 @@ pub mod config;
 pub mod record;
 
 use domain::{
-    AccountId, Home, Shard, Shards, Timestamp, WorkspaceId,
+    AccountId, Day, Home, Shard, Shards, Timestamp, WorkspaceId,
     model::Model,
     mutant::{Mutant, active},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use pipeline::{
-    AccountScored, AccountTouched, Clock, Condition, Consistency, Homes, Outcome, Queue, Received, Stage, StageError, Store, Versioned,
-    Write,
+    AccountScored, AccountTouched, Clock, Condition, Consistency, Homes, Outcome, Queue, Received, Stage, StageError, Store, StoreError,
+    Versioned, Write,
     homes::{Gathered, Head, HomeStore, Partition, StoredState, put_due, put_record, put_sum},
     models::Models,
     records::{SCORE, ScoreRecord, ShardRecord, due_key_of, home_key},
@@ -41,20 +41,25 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
         Self { homes: HomeStore::new(store.clone()), models: Models::new(store, clock.clone()), scored, clock }
     }
 
-    /// Scores a home as of now, of which these shards were touched. Answers the homes whose record level has to look at.
-    pub async fn score(&self, workspace: &WorkspaceId, home: &Home, shards: Shards) -> Result<BTreeSet<Home>, StageError> {
-        let mut served = BTreeSet::new();
+    /// Scores a home as of now, of which these shards were touched.
+    pub async fn score(&self, workspace: &WorkspaceId, home: &Home, shards: Shards) -> Result<Served, StageError> {
+        let mut served = Served::default();
         let mut home = home.clone();
         // A home that was absorbed leaves a last record that says so, and the account that it belongs to now is scored.
         for _ in 0..ATTEMPTS * 2 {
             match self.try_score(workspace, &home, shards).await {
                 Ok(Scored::Done) => {
-                    served.insert(home);
+                    served.homes.insert(home);
+                    return Ok(served);
+                }
+                Ok(Scored::Same(due_at)) => {
+                    served.ahead.extend(due_at.map(|due_at| (home.clone(), due_at)));
+                    served.homes.insert(home);
                     return Ok(served);
                 }
                 Ok(Scored::Unsent) => return Ok(served),
                 Ok(Scored::MergedInto(into)) => {
-                    served.insert(home);
+                    served.homes.insert(home);
                     home = Home::Account(into);
                 }
                 Err(e) if e.is_conflict() => {}
@@ -67,7 +72,8 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
     async fn try_score(&self, workspace: &WorkspaceId, home: &Home, shards: Shards) -> Result<Scored, StageError> {
         // The version is read strictly before the states: a state written after this read makes its own message, and a record
         // written after it fails our condition.
-        let early = if active(Mutant::VersionAfterStates) { Some(self.homes.gather(workspace, home, Consistency::Strong).await?) } else { None };
+        let early =
+            if active(Mutant::VersionAfterStates) { Some(self.homes.gather(workspace, home, Consistency::Strong).await?) } else { None };
         let before = self.homes.score(workspace, home, Consistency::Strong).await?;
         if before.as_ref().is_some_and(|before| before.record.merged_into.is_some())
             && let Some(head) = self.absorbed(workspace, home).await?
@@ -119,10 +125,13 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
         &self,
         workspace: &WorkspaceId,
         home: &Home,
-        before: Option<Versioned<ScoreRecord>>,
+        mut before: Option<Versioned<ScoreRecord>>,
         touched: Shards,
     ) -> Result<Scored, StageError> {
         let Head { gathered: head, sums: stored } = self.homes.head(workspace, home).await?;
+        if active(Mutant::VersionAfterSums) {
+            before = self.homes.score(workspace, home, Consistency::Strong).await?;
+        }
         let known = stored.values().filter_map(|sum| sum.record.as_ref()).map(|sum| sum.model);
         let known = known.chain(before.as_ref().map(|before| before.record.model)).max();
         let model = self.model(workspace, known.unwrap_or_default()).await?;
@@ -132,7 +141,8 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
             return self.write(workspace, home, before, merged, now).await;
         }
         let members = record::members_digest(&head);
-        let holds = |sum: &ShardRecord| (sum.as_of, sum.model_digest, sum.members) == (as_of, model.digest(), members);
+        let day = |of: Day| if active(Mutant::OldSumBelieved) { as_of } else { of };
+        let holds = |sum: &ShardRecord| (day(sum.as_of), sum.model_digest, sum.members) == (as_of, model.digest(), members);
         let mut sums: BTreeMap<Shard, ShardRecord> = BTreeMap::new();
         let mut versions: BTreeMap<Shard, u64> = BTreeMap::new();
         for (shard, Versioned { version, record }) in stored {
@@ -181,7 +191,8 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
             if active(Mutant::ScoreSendSkipped) {
                 return Ok(Scored::Unsent);
             }
-            return Ok(merged.map_or(Scored::Done, Scored::MergedInto));
+            let due_at = before.and_then(|before| before.record.due_at);
+            return Ok(merged.map_or(Scored::Same(due_at), Scored::MergedInto));
         }
         self.set_due(workspace, home, before.as_ref(), &mut record, now).await?;
         let version = before.map_or(0, |before| before.version);
@@ -221,8 +232,19 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
     }
 }
 
+/// Homes that were scored.
+#[derive(Debug, Default)]
+pub struct Served {
+    /// The homes whose record level has to look at.
+    pub homes: BTreeSet<Home>,
+    /// Homes whose record was there already, with the moment of the due item that it names, which lies ahead by this host's clock.
+    pub ahead: Vec<(Home, Timestamp)>,
+}
+
 enum Scored {
     Done,
+    /// The record was there already; its due item lies ahead.
+    Same(Option<Timestamp>),
     /// Only a deliberate bug leaves a send out.
     Unsent,
     MergedInto(AccountId),
@@ -250,9 +272,13 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Stage for Scor
             .await;
         let mut to_level = Homes::default();
         let mut failed: BTreeMap<(WorkspaceId, Home), String> = BTreeMap::new();
+        let mut ahead: BTreeMap<(WorkspaceId, Home), Timestamp> = BTreeMap::new();
         for ((workspace, home), scored) in results {
             match scored {
-                Ok(served) => served.into_iter().for_each(|home| to_level.add(&workspace, home)),
+                Ok(served) => {
+                    served.homes.into_iter().for_each(|home| to_level.add(&workspace, home));
+                    ahead.extend(served.ahead.into_iter().map(|(home, due_at)| ((workspace.clone(), home), due_at)));
+                }
                 Err(e) => {
                     tracing::warn!(stage = Self::NAME, account.id = %home, error = %e, source = e.source_text(), "a home was not scored");
                     failed.insert((workspace, home), e.to_string());
@@ -266,7 +292,7 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Stage for Scor
         for received in batch {
             outcomes.push(match &sent {
                 Err(e) => Outcome::Failed(StageError::retry(e.to_string())),
-                Ok(()) => self.finish(received, &failed).await,
+                Ok(()) => self.finish(received, &failed, &ahead).await,
             });
         }
         outcomes
@@ -274,12 +300,31 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Stage for Scor
 }
 
 impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C> {
+    /// A record that was there already names a due item that lies ahead by this host's clock. Rescore took it if its clock is right and
+    /// this one is slow: it is put back, so that the home is scored when both agree that its moment has come.
+    async fn keep_due(&self, message: &AccountTouched, ahead: &BTreeMap<(WorkspaceId, Home), Timestamp>) -> Result<(), StoreError> {
+        for home in message.homes.iter().filter(|_| !message.due.is_empty()) {
+            if let Some(due_at) = ahead.get(&(message.workspace.clone(), home.clone())) {
+                self.homes.store().write(put_due(&message.workspace, home, *due_at, 0)?).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes the due items that a wholly served message stands for; a partly served one comes again with what is left.
-    async fn finish(&self, received: Received<AccountTouched>, failed: &BTreeMap<(WorkspaceId, Home), String>) -> Outcome<AccountTouched> {
+    async fn finish(
+        &self,
+        received: Received<AccountTouched>,
+        failed: &BTreeMap<(WorkspaceId, Home), String>,
+        ahead: &BTreeMap<(WorkspaceId, Home), Timestamp>,
+    ) -> Outcome<AccountTouched> {
         let message = &received.message;
         let left: Vec<(&Home, Shards)> =
             message.touched().filter(|(home, _)| failed.contains_key(&(message.workspace.clone(), (*home).clone()))).collect();
         if left.is_empty() {
+            if let Err(e) = self.keep_due(message, ahead).await {
+                return Outcome::Failed(e.into());
+            }
             for sk in &message.due {
                 if let Err(e) = self.homes.store().write(Write::Delete(due_key_of(sk), Condition::Always)).await {
                     return Outcome::Failed(e.into());

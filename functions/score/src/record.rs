@@ -100,21 +100,12 @@ struct Digests {
 
 impl Digests {
     fn new(gathered: &Gathered, inputs: u64, model: &Model, as_of: Day) -> Self {
-        let parts: [&[u8]; 4] =
-            [&inputs.to_le_bytes(), &account_versions(gathered), &model.digest().to_le_bytes(), &as_of.0.to_le_bytes()];
+        let parts: [&[u8]; 4] = [&inputs.to_le_bytes(), &account_versions(gathered), &model.digest().to_le_bytes(), &as_of.0.to_le_bytes()];
         Self { stamp: hash64(&parts), inputs }
     }
 }
 
-fn record(
-    home: &Home,
-    gathered: &Gathered,
-    scores: Scores,
-    digests: Digests,
-    model: &Model,
-    as_of: Day,
-    now: Timestamp,
-) -> ScoreRecord {
+fn record(home: &Home, gathered: &Gathered, scores: Scores, digests: Digests, model: &Model, as_of: Day, now: Timestamp) -> ScoreRecord {
     let account = gathered.own.account.as_ref().map(|account| &account.record);
     let own_fresh: u64 = gathered.partitions().map(|partition| partition.own.record.fresh).sum();
     ScoreRecord {

@@ -385,6 +385,17 @@ impl<'e> EventView<'e> {
         self.context.tree()
     }
 
+    /// The names of the members of an object, unless only the parser can tell them.
+    pub(crate) fn names(&mut self, which: &str) -> Option<impl Iterator<Item = &'e str>> {
+        let part = match which {
+            "properties" => &mut self.properties,
+            "traits" => &mut self.traits,
+            _ => &mut self.context,
+        };
+        let text = part.text.unwrap_or("{}");
+        part.members.get_or_insert_with(|| members(text)).as_ref().map(|listed| listed.iter().map(|(name, _)| *name))
+    }
+
     /// The value at a dotted path: `properties.…`, `traits.…`, `context.…` or `name`. Null counts as absent.
     pub fn value(&mut self, path: &str) -> Option<Value> {
         self.value_or_null(path).filter(|value| !value.is_null())

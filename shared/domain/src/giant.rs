@@ -22,6 +22,35 @@ use std::collections::BTreeMap;
 /// A home with more identities than this is evaluated by shards, and stays so.
 pub const GIANT_IDENTITIES: usize = 200;
 
+#[cfg(feature = "mutants")]
+mod chosen {
+    use std::cell::Cell;
+
+    thread_local! {
+        static LIMIT: Cell<usize> = const { Cell::new(super::GIANT_IDENTITIES) };
+    }
+
+    /// Makes homes giant from other sizes on, for this thread: a simulated account is smaller than a giant one.
+    pub fn choose_limit(identities: usize) {
+        LIMIT.set(identities);
+    }
+
+    /// A home with more identities than this is evaluated by shards.
+    pub fn limit() -> usize {
+        LIMIT.get()
+    }
+}
+
+#[cfg(feature = "mutants")]
+pub use chosen::{choose_limit, limit};
+
+/// A home with more identities than this is evaluated by shards.
+#[cfg(not(feature = "mutants"))]
+#[inline(always)]
+pub const fn limit() -> usize {
+    GIANT_IDENTITIES
+}
+
 /// Reasons that a message shows.
 const REASONS: usize = 3;
 

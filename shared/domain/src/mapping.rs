@@ -78,7 +78,7 @@ pub trait CallContent {
     /// When it happened.
     fn at(&self) -> Timestamp;
     /// Whether `properties`, `traits` (also for [`Root::Group`]) or `context` may hold one of the keys. Cheap, and never wrongly no.
-    fn may_hold(&self, root: Root, keys: &KeySet) -> bool;
+    fn may_hold(&mut self, root: Root, keys: &KeySet) -> bool;
     /// The object itself.
     fn object(&mut self, root: Root) -> &Map<String, Value>;
 }
@@ -113,7 +113,7 @@ impl CallContent for ParsedCall<'_> {
         self.at
     }
 
-    fn may_hold(&self, _root: Root, _keys: &KeySet) -> bool {
+    fn may_hold(&mut self, _root: Root, _keys: &KeySet) -> bool {
         true
     }
 
@@ -139,14 +139,14 @@ impl CallContent for EventView<'_> {
         self.event().timestamp
     }
 
-    fn may_hold(&self, root: Root, keys: &KeySet) -> bool {
-        let event = self.event();
-        let raw = match root {
-            Root::Properties => &event.properties,
-            Root::Traits | Root::Group => &event.traits,
-            Root::Context => &event.context,
+    fn may_hold(&mut self, root: Root, keys: &KeySet) -> bool {
+        let part = match root {
+            Root::Properties => "properties",
+            Root::Traits | Root::Group => "traits",
+            Root::Context => "context",
         };
-        raw.as_ref().is_some_and(|raw| keys.may_occur_in(raw.as_str()))
+        // What only the parser can tell may hold anything.
+        self.names(part).is_none_or(|mut names| names.any(|name| keys.holds(name)))
     }
 
     fn object(&mut self, root: Root) -> &Map<String, Value> {

@@ -10,8 +10,6 @@ pub enum Mutant {
     SharedBatchId,
     /// A state is written before its parcel is put, and a failed put is not reported.
     StateBeforeParcel,
-    /// A fold reads the state without asking for consistency.
-    StateReadEventually,
     /// A fold writes the state without a condition.
     StateWrittenBlindly,
     /// A fold that finds no state makes a new one.
@@ -58,14 +56,22 @@ pub enum Mutant {
     CooldownTakenApart,
     /// A split message is acknowledged although its parts were not sent.
     SplitLost,
+    /// Resolve does not say which shard of a giant home it touched.
+    ShardForgotten,
+    /// Score believes a stored sum of another day.
+    OldSumBelieved,
+    /// Score reads its own version after the sums of a giant home.
+    VersionAfterSums,
 }
 
 impl Mutant {
-    /// Every deliberate bug.
-    pub const ALL: [Self; 26] = [
+    /// Deliberate bugs that show in giant homes only.
+    pub const GIANT: [Self; 3] = [Self::ShardForgotten, Self::OldSumBelieved, Self::VersionAfterSums];
+
+    /// Every other deliberate bug.
+    pub const ALL: [Self; 25] = [
         Self::SharedBatchId,
         Self::StateBeforeParcel,
-        Self::StateReadEventually,
         Self::StateWrittenBlindly,
         Self::FoldCreatesState,
         Self::EvictedIdsForgotten,

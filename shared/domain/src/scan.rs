@@ -10,6 +10,10 @@ pub(crate) struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
     at: usize,
+    /// The end of the block whose marks are known. Blocks begin at multiples of their size.
+    marked: usize,
+    /// The marks of that block.
+    marks: u64,
 }
 
 /// A value that needs no further reading, or its text.
@@ -30,22 +34,25 @@ pub(crate) enum Scanned<'a> {
 /// More digits than this and a number may be out of the range of 64 bits.
 const SAFE_DIGITS: usize = 18;
 
-const LOW: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x8080_8080_8080_8080;
+/// Bytes of a block.
+const BLOCK: usize = 64;
 
-/// The high bit of the first byte that ends the plain part of a text: a quote, a backslash or a control character. Bytes after
-/// the first may be marked wrongly.
-const fn special(word: u64) -> u64 {
-    let quote = word ^ (LOW * 0x22);
-    let backslash = word ^ (LOW * 0x5C);
-    let control = word.wrapping_sub(LOW * 0x20);
-    (control | quote.wrapping_sub(LOW) | backslash.wrapping_sub(LOW)) & !word & HIGH
+/// One bit for each byte of a block that ends the plain part of a text: a quote, a backslash or a control character.
+fn marks(block: &[u8; BLOCK]) -> u64 {
+    let mut flags = [0_u8; BLOCK];
+    // Compilers turn this into comparisons of many bytes at once.
+    for (flag, byte) in flags.iter_mut().zip(block) {
+        *flag = u8::from((*byte == b'"') | (*byte == b'\\') | (*byte < 0x20));
+    }
+    // The multiplication moves the lowest bit of each of eight bytes into the highest byte, where none meets another.
+    let (eights, _) = flags.as_chunks::<8>();
+    eights.iter().rev().fold(0, |marks, eight| marks << 8 | (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56))
 }
 
 impl<'a> Scanner<'a> {
     /// At the beginning of a text.
     pub(crate) const fn new(text: &'a str) -> Self {
-        Self { text, bytes: text.as_bytes(), at: 0 }
+        Self { text, bytes: text.as_bytes(), at: 0, marked: 0, marks: 0 }
     }
 
     /// Goes on. No text is long enough to overflow.
@@ -93,20 +100,36 @@ impl<'a> Scanner<'a> {
     /// Goes to the next quote, backslash or control character.
     #[inline(always)]
     fn pass_plain(&mut self) {
-        while let Some(word) = self.bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
-            let marks = special(u64::from_le_bytes(*word));
-            if marks != 0 {
-                self.pass((marks.trailing_zeros() / 8) as usize);
+        loop {
+            if self.at < self.marked {
+                let ahead = self.marks >> (self.at % BLOCK);
+                if ahead != 0 {
+                    self.pass(ahead.trailing_zeros() as usize);
+                    return;
+                }
+                self.at = self.marked;
+            }
+            if self.at >= self.bytes.len() {
+                self.at = self.bytes.len();
                 return;
             }
-            self.pass(8);
+            self.mark();
         }
-        while let Some(byte) = self.here() {
-            if byte < 0x20 || byte == b'"' || byte == b'\\' {
-                return;
+    }
+
+    /// Marks the block that holds this place.
+    fn mark(&mut self) {
+        let from = self.at - self.at % BLOCK;
+        let rest = self.bytes.get(from..).unwrap_or_default();
+        self.marks = match rest.first_chunk() {
+            Some(block) => marks(block),
+            None => {
+                let mut block = [b' '; BLOCK];
+                block.iter_mut().zip(rest).for_each(|(to, byte)| *to = *byte);
+                marks(&block)
             }
-            self.pass(1);
-        }
+        };
+        self.marked = from.wrapping_add(BLOCK);
     }
 
     /// The key of the next member of an object, and the colon behind it. Keys with escapes are not usual.

@@ -2,9 +2,9 @@
 
 use crate::{
     records::{
-        ACCOUNT, AccountRecord, DomainClaim, DueAccount, IdentityMapping, LeadLevels, OWN_FIELDS, OwnFields, SCORE, STATE, SUM, ScoreRecord,
-        ShardRecord, Standing, Versioned, domain_key, due_key, from_item, home_key, home_partition, identity_key, lead_levels_key,
-        standing_key, state_key, sum_key, text,
+        ACCOUNT, AccountRecord, DomainClaim, DueAccount, IdentityMapping, LeadLevels, OWN_FIELDS, OwnFields, SCORE, STATE, SUM,
+        ScoreRecord, ShardRecord, Standing, Versioned, domain_key, due_key, from_item, home_key, home_partition, identity_key,
+        lead_levels_key, standing_key, state_key, sum_key, text,
     },
     state_body,
     store::{Body, Condition, Consistency, Item, Key, Query, Store, StoreError, Table, Write},
@@ -13,8 +13,7 @@ use domain::{
     AccountId, Home, IdentityId, Shard, Shards, Timestamp, WorkspaceId,
     evaluate::Inputs,
     field::FieldFacts,
-    giant::GIANT_IDENTITIES,
-    mutant::{Mutant, active},
+    giant,
     state::IdentityState,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -96,7 +95,7 @@ impl Gathered {
 
     /// Whether the home is evaluated by shards: it was before, or it has too many identities by now.
     pub fn is_giant(&self) -> bool {
-        self.own.score.as_ref().is_some_and(|score| score.record.giant) || self.identities() > GIANT_IDENTITIES
+        self.own.score.as_ref().is_some_and(|score| score.record.giant) || self.identities() > giant::limit()
     }
 
     /// How many identities it has, those of its members included.
@@ -135,12 +134,8 @@ fn read_sum(item: &Item) -> Option<(Shard, Versioned<Option<ShardRecord>>)> {
 pub fn put_sum(workspace: &WorkspaceId, home: &Home, shard: Shard, version: u64, record: &ShardRecord) -> Result<Write, StoreError> {
     let mut bytes = vec![SUM_FORM];
     rmp_serde::encode::write(&mut bytes, record).map_err(|e| StoreError::Refused { source: Box::new(e) })?;
-    let item = Item {
-        key: sum_key(workspace, home, shard),
-        version: version.saturating_add(1),
-        body: Body::Bytes(bytes),
-        expires_at: None,
-    };
+    let item =
+        Item { key: sum_key(workspace, home, shard), version: version.saturating_add(1), body: Body::Bytes(bytes), expires_at: None };
     Ok(Write::Put(item, unchanged(version)))
 }
 
@@ -236,8 +231,7 @@ impl<S: Store> HomeStore<S> {
         shard: Shard,
         identity: &IdentityId,
     ) -> Result<Option<StoredState>, StoreError> {
-        let consistency = if active(Mutant::StateReadEventually) { Consistency::Eventual } else { Consistency::Strong };
-        let item = self.store.read(&state_key(workspace, home, shard, identity), consistency).await?;
+        let item = self.store.read(&state_key(workspace, home, shard, identity), Consistency::Strong).await?;
         item.as_ref().map(read_state).transpose()
     }
 
@@ -356,10 +350,8 @@ impl<S: Store> HomeStore<S> {
         let mut waiting = own.absorbed();
         while let Some(member) = waiting.pop() {
             if seen.insert(member.clone()) {
-                let (account, own) = futures::try_join!(
-                    self.account(workspace, &member, Consistency::Strong),
-                    self.own_fields(workspace, &member),
-                )?;
+                let (account, own) =
+                    futures::try_join!(self.account(workspace, &member, Consistency::Strong), self.own_fields(workspace, &member))?;
                 let partition = Partition { account, own, ..Partition::default() };
                 waiting.extend(partition.absorbed());
                 members.push(partition);

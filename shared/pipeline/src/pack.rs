@@ -19,6 +19,8 @@ static DICTIONARY: &[u8] = include_bytes!("../data/parcel-dictionary-1.txt");
 const HEAD: usize = 5;
 /// The first byte of a parcel that was packed with [`DICTIONARY`]. A plain zstd frame begins with another.
 const NUMBER: u8 = 1;
+/// The first byte of a parcel that is not compressed.
+const PLAIN: u8 = 0;
 
 static FOR_PACKING: LazyLock<EncoderDictionary<'static>> = LazyLock::new(|| EncoderDictionary::copy(DICTIONARY, LEVEL));
 static FOR_UNPACKING: LazyLock<DecoderDictionary<'static>> = LazyLock::new(|| DecoderDictionary::copy(DICTIONARY));
@@ -56,9 +58,20 @@ fn new_compressor() -> io::Result<Compressor<'static>> {
     Ok(compressor)
 }
 
-/// Unpacks what [`pack`] packed.
+/// Puts bytes into the form of a pack without compressing them.
+pub fn unpacked(plain: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(plain.len() + 1);
+    bytes.push(PLAIN);
+    bytes.extend_from_slice(plain);
+    bytes
+}
+
+/// Unpacks what [`pack`] or [`unpacked`] made.
 pub fn unpack(packed: &[u8]) -> io::Result<Vec<u8>> {
     let unknown = || io::Error::new(io::ErrorKind::InvalidData, "packed in a form that this build does not know");
+    if let Some((&PLAIN, plain)) = packed.split_first() {
+        return Ok(plain.to_vec());
+    }
     let ([NUMBER, length @ ..], frame) = packed.split_first_chunk::<HEAD>().ok_or_else(unknown)? else {
         return Err(unknown());
     };
@@ -95,6 +108,7 @@ mod tests {
         #[test]
         fn what_is_packed_comes_back(plain in proptest::collection::vec(any::<u8>(), 0..4_000), repeats in 1_usize..50) {
             let plain = plain.repeat(repeats);
+            prop_assert_eq!(&unpack(&unpacked(&plain)).unwrap(), &plain);
             prop_assert_eq!(unpack(&pack(&plain).unwrap()).unwrap(), plain);
         }
     }

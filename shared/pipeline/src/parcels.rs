@@ -1,6 +1,7 @@
 //! The event log: parcels as they were received, and the message ids that left an identity's window.
 
 use crate::{
+    pack::{pack, unpack, unpacked},
     messages::{Parcel, Rejected},
     records::{parcel_key, parcel_partition, rejected_key, sealed_key, segment_key, text},
     state_body,
@@ -11,8 +12,6 @@ use domain::{
     mutant::{Mutant, active},
     state::{IdentityState, Left, RETRY_SPAN_MS, SPILL_LIFE_MS, Sealed, Segment, SegmentName, Spilled},
 };
-
-pub use crate::pack::{pack, unpack};
 
 /// How long parcels are kept: 25 months.
 pub const PARCEL_LIFE_MS: i64 = 761 * DAY_MS;
@@ -35,6 +34,7 @@ pub struct StoredParcel {
 #[derive(Debug, Clone)]
 pub struct Parcels<S> {
     store: S,
+    compress: bool,
 }
 
 fn corrupt(item: &Item, what: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
@@ -62,7 +62,14 @@ fn read_segment(item: &Item) -> Result<Segment, StoreError> {
 impl<S: Store> Parcels<S> {
     /// Over this store.
     pub const fn new(store: S) -> Self {
-        Self { store }
+        Self { store, compress: true }
+    }
+
+    /// Stores parcels as they are: what folding costs is measured without what compression costs.
+    #[must_use]
+    pub fn uncompressed(mut self) -> Self {
+        self.compress = false;
+        self
     }
 
     /// Puts a parcel. One that is there already is the same one: success.
@@ -70,7 +77,7 @@ impl<S: Store> Parcels<S> {
         let key = parcel_key(workspace, &parcel.identity.id(), batch);
         let refused = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Refused { source };
         let plain = serde_json::to_vec(&parcel.events).map_err(|e| refused(Box::new(e)))?;
-        let packed = pack(&plain).map_err(|e| refused(Box::new(e)))?;
+        let packed = if self.compress { pack(&plain).map_err(|e| refused(Box::new(e)))? } else { unpacked(&plain) };
         let item = Item { key, version: 1, body: Body::Bytes(packed), expires_at: Some(batch.at().plus_millis(PARCEL_LIFE_MS)) };
         match self.store.write(Write::Put(item, Condition::Absent)).await {
             Err(e) if !e.is_conflict() => Err(e),

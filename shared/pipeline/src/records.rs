@@ -5,8 +5,14 @@
 
 use crate::store::{Body, Item, Key, StoreError, Table};
 use domain::{
-    AccountId, BatchId, Day, Home, Identity, IdentityId, Order, Shard, Timestamp, WorkspaceId, facts::Evidence, field::FieldFacts,
-    giant::ShardSum, hash64, resolution::Resolution, state::{Sealed, SegmentName}, transition::Transition,
+    AccountId, BatchId, Day, Home, Identity, IdentityId, Order, Shard, Timestamp, WorkspaceId,
+    facts::Evidence,
+    field::FieldFacts,
+    giant::ShardSum,
+    hash64,
+    resolution::Resolution,
+    state::{Sealed, SegmentName},
+    transition::Transition,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
@@ -354,7 +360,7 @@ pub struct ScoreRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub surge_since: Option<Day>,
     /// The leads with points, best first, at most 500.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "named_leads")]
     pub leads: Vec<LeadScore>,
     /// All leads, with points or without.
     pub total_leads: u32,
@@ -405,6 +411,90 @@ pub struct LeadScore {
     /// Its points, as shown.
     #[serde(rename = "p")]
     pub score: i64,
+}
+
+/// How the leads of a score record are written: a few as a list, many packed, because a record that names 500 leads in full takes 26 KB and is
+/// written at every touch of a large account. Both forms are read.
+mod named_leads {
+    use super::LeadScore;
+    use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+    use domain::IdentityId;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    /// Beyond this many they are packed.
+    const LISTED: usize = 16;
+    /// A packed lead: its id and its points, in the order of a little-endian machine.
+    const PACKED: usize = 16 + 4;
+
+    pub(super) fn serialize<S: Serializer>(leads: &[LeadScore], s: S) -> Result<S::Ok, S::Error> {
+        let points: Option<Vec<i32>> = leads.iter().map(|lead| i32::try_from(lead.score).ok()).collect();
+        let Some(points) = points.filter(|points| points.len() > LISTED) else {
+            return leads.serialize(s);
+        };
+        let mut packed = Vec::with_capacity(leads.len().saturating_mul(PACKED));
+        for (lead, points) in leads.iter().zip(points) {
+            packed.extend_from_slice(lead.lead.bytes());
+            packed.extend_from_slice(&points.to_le_bytes());
+        }
+        s.serialize_str(&STANDARD_NO_PAD.encode(packed))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<LeadScore>, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            List(Vec<LeadScore>),
+            Packed(String),
+        }
+        let packed = match Form::deserialize(d)? {
+            Form::List(leads) => return Ok(leads),
+            Form::Packed(packed) => STANDARD_NO_PAD.decode(packed).map_err(D::Error::custom)?,
+        };
+        let (leads, rest) = packed.as_chunks::<PACKED>();
+        if !rest.is_empty() {
+            return Err(D::Error::custom("the packed leads end in the middle of one"));
+        }
+        let read = leads.iter().filter_map(|lead| {
+            let (id, points) = lead.split_first_chunk::<16>()?;
+            let score = i32::from_le_bytes(*points.first_chunk()?).into();
+            Some(LeadScore { lead: IdentityId::from_bytes(*id), score })
+        });
+        Ok(read.collect())
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+        use domain::Identity;
+
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Named {
+            #[serde(with = "super")]
+            leads: Vec<LeadScore>,
+        }
+
+        fn leads(n: i64) -> Named {
+            Named { leads: (0..n).map(|i| LeadScore { lead: Identity::user(&i.to_string()).id(), score: 1_000 - i }).collect() }
+        }
+
+        #[test]
+        fn a_few_leads_are_listed_and_many_are_packed_and_both_are_read() {
+            for n in [0, 1, 16, 17, 500] {
+                let text = serde_json::to_string(&leads(n)).unwrap();
+                assert_eq!(text.contains("\"id\""), (1..=16).contains(&n), "{n}");
+                assert_eq!(serde_json::from_str::<Named>(&text).unwrap(), leads(n));
+                // 20 bytes a lead are 26.7 letters.
+                assert!(n <= 16 || text.len() < 27 * n as usize + 20, "{n}: {}", text.len());
+            }
+        }
+
+        #[test]
+        fn damaged_leads_are_an_error() {
+            for text in [r#"{"leads":"AAAA"}"#, r#"{"leads":"?"}"#, r#"{"leads":7}"#] {
+                assert!(serde_json::from_str::<Named>(text).is_err(), "{text}");
+            }
+        }
+    }
 }
 
 /// What level last recorded for a home. It is also the compact row from which lists are filtered and sorted.

@@ -9,6 +9,7 @@ use harpoon_tests::sim::{
     run_watching,
 };
 use indicatif::{ProgressBar, ProgressStyle};
+use mimalloc::MiMalloc;
 use std::{
     process::ExitCode,
     sync::{
@@ -17,6 +18,10 @@ use std::{
     },
     time::Instant,
 };
+
+// A run allocates and frees all the time.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Runs the real stages under simulated faults and compares everything with a replay.
 #[derive(Debug, Parser)]
@@ -28,20 +33,23 @@ struct Options {
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Events of one seed, if there are so many.
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 5_000)]
     per_seed: u64,
-    /// `uniform`, `hot-account` or `hot-identity`; all three in turn when absent.
+    /// `uniform`, `hot-account`, `hot-identity` or `giant-account`; all of them in turn when absent.
     #[arg(long)]
     load: Option<String>,
-    /// How many simulated days the traffic of a seed lasts; 0 for less than an hour.
-    #[arg(long, default_value_t = 30)]
-    days: i64,
+    /// How many simulated days the traffic of a seed lasts; 0 for less than an hour. Few with most seeds, weeks with some when absent.
+    #[arg(long)]
+    days: Option<i64>,
     /// Threads.
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// `all`, `many` or `none`.
+    /// `all`, `many`, `slow` or `none`.
     #[arg(long, default_value = "all")]
     faults: String,
+    /// Accounts with more identities than this are giant; as many as in a deployment when absent, and fewer in short runs.
+    #[arg(long)]
+    giants: Option<usize>,
     /// A deliberate bug, by its name.
     #[arg(long)]
     mutant: Option<String>,
@@ -62,6 +70,7 @@ struct Totals {
     posts: u64,
     operations: u64,
     days: i64,
+    giants: u64,
     seeds: u64,
     violations: Vec<String>,
 }
@@ -75,6 +84,7 @@ impl Totals {
         self.posts += report.posts;
         self.operations += report.operations;
         self.days += report.days;
+        self.giants += report.giants;
         self.seeds += 1;
         self.violations.extend(report.violations.iter().map(ToString::to_string));
     }
@@ -83,8 +93,8 @@ impl Totals {
 /// Looks for the deliberate bugs on all threads.
 fn hunt_all(options: &Options) -> Result<ExitCode> {
     let wanted: Vec<Mutant> = match options.mutant.as_deref() {
-        Some(name) => Mutant::ALL.into_iter().filter(|mutant| format!("{mutant:?}") == name).collect(),
-        None => Mutant::ALL.to_vec(),
+        Some(name) => Mutant::ALL.into_iter().chain(Mutant::GIANT).filter(|mutant| format!("{mutant:?}") == name).collect(),
+        None => Mutant::ALL.into_iter().chain(Mutant::GIANT).collect(),
     };
     let (next, survived) = (AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
@@ -93,9 +103,9 @@ fn hunt_all(options: &Options) -> Result<ExitCode> {
                 while let Some(mutant) = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).ok().and_then(|n| wanted.get(n)) {
                     match hunt(hunt::plans(*mutant, 120)) {
                         Some(Caught { plan, what, tries }) => {
-                            let many = plan.faults == Faults::many();
-                            let Plan { seed, events, load, days, .. } = plan;
-                            println!("(Mutant::{mutant:?}, {seed}, {events}, Load::{load:?}, {days}, {many}), // run {tries}: {what:.160}");
+                            let Plan { seed, events, load, days, faults, .. } = plan;
+                            let faults = faults.name();
+                            println!("    (Mutant::{mutant:?}, {seed}, {events}, Load::{load:?}, {days}, Faults::{faults}()), // run {tries}: {what:.160}");
                         }
                         None => {
                             survived.fetch_add(1, Ordering::Relaxed);
@@ -114,15 +124,12 @@ fn plans(options: &Options) -> Result<Vec<Plan>> {
     let mutant = match options.mutant.as_deref() {
         None => None,
         Some(name) => {
-            let found = Mutant::ALL.into_iter().find(|mutant| format!("{mutant:?}") == name);
+            let found = Mutant::ALL.into_iter().chain(Mutant::GIANT).find(|mutant| format!("{mutant:?}") == name);
             Some(found.with_context(|| format!("there is no deliberate bug `{name}`"))?)
         }
     };
-    let faults = match options.faults.as_str() {
-        "all" => Faults::all(),
-        "many" => Faults::many(),
-        "none" => Faults::none(),
-        other => bail!("there are no faults `{other}`: `all`, `many` or `none`"),
+    let Some(faults) = Faults::named(&options.faults) else {
+        bail!("there are no faults `{}`: `all`, `many`, `slow` or `none`", options.faults);
     };
     let mut plans = Vec::new();
     let mut left = options.events;
@@ -130,10 +137,28 @@ fn plans(options: &Options) -> Result<Vec<Plan>> {
         let events = left.min(options.per_seed.max(1));
         left -= events;
         let seed = options.seed + plans.len() as u64;
-        let load = load.unwrap_or(Load::ALL[(seed % 3) as usize]);
-        plans.push(Plan { faults, mutant, days: options.days, ..Plan::new(seed, usize::try_from(events)?, load) });
+        let load = load.unwrap_or(Load::ALL[(seed % 4) as usize]);
+        let plan = Plan::new(seed, usize::try_from(events)?, load);
+        plans.push(Plan {
+            faults,
+            mutant,
+            days: options.days.unwrap_or_else(|| days(seed)),
+            giants: options.giants.or(plan.giants),
+            ..plan
+        });
     }
     Ok(plans)
+}
+
+/// Every simulated night costs as much as some events: few seeds live through many.
+fn days(seed: u64) -> i64 {
+    match seed / 4 % 10 {
+        0..=5 => 0,
+        6 => 1,
+        7 => 2,
+        8 => 4,
+        _ => 14 + (seed % 17) as i64,
+    }
 }
 
 fn main() -> Result<ExitCode> {
@@ -170,6 +195,7 @@ fn main() -> Result<ExitCode> {
     println!("posts         {}", totals.posts);
     println!("operations    {}", totals.operations);
     println!("simulated     {} days", totals.days);
+    println!("giants        {}", totals.giants);
     println!("took          {seconds:.1} s, {:.0} events/s", totals.events as f64 / seconds);
     println!("faults        {}", totals.faults.total());
     for fault in Fault::ALL {

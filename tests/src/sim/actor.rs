@@ -261,7 +261,8 @@ pub(super) async fn worker(world: Rc<World>, begin: i64) {
         let Some((queue, batch)) = received else { continue };
         let faults = world.faults();
         if world.fault(Fault::SlowWorker, faults.slow) {
-            let factor = world.between(50, 3_000);
+            // From a little slower than the others to slower than any timeout.
+            let factor = if world.chance(0.5) { world.between(3, 60) } else { world.between(60, 3_000) };
             world.sim.lock().slow_down(factor);
         }
         let host = world.host();
@@ -273,10 +274,10 @@ pub(super) async fn worker(world: Rc<World>, begin: i64) {
             _ => run_stage(&world, &host.dispatcher, queue, &batch, parks).await,
         };
         if !world.fault(Fault::ResponseLost, faults.response_lost) {
+            world.sim.gate().await;
+            let now = world.sim.millis();
+            let mut inner = world.sim.lock();
             for receipt in &batch {
-                world.sim.gate().await;
-                let now = world.sim.millis();
-                let mut inner = world.sim.lock();
                 if !failed.contains(&receipt.message) {
                     inner.remove(queue, receipt.message);
                 } else if !faults.any() || inner.rng.chance(0.7) {
@@ -405,7 +406,7 @@ fn regroup(world: &Rc<World>, events: &[usize]) {
 /// All traffic and everything that people do, in bursts with hours in between.
 pub(super) async fn traffic(world: Rc<World>, events: usize, days: i64) {
     let mut left = events;
-    let requests = (events / 6).max(1);
+    let requests = (events / world.workload.borrow().mean_request()).max(1);
     let bursts = (requests / 12).max(4) as i64;
     let mean_gap = days * DAY_MS / bursts;
     let publish_every = (bursts / 5).max(2);
@@ -436,7 +437,7 @@ pub(super) async fn traffic(world: Rc<World>, events: usize, days: i64) {
         if burst % publish_every == 0 {
             actions.push(Action::Publish);
         }
-        for _ in 0..world.below(3) {
+        for _ in 0..world.below(if world.workload.borrow().in_bulk() { 6 } else { 3 }) {
             let user = world.workload.borrow().user(&mut world.sim.lock().rng).to_owned();
             let account = world.workload.borrow().account(&mut world.sim.lock().rng);
             actions.push(match world.below(5) {

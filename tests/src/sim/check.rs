@@ -44,11 +44,25 @@ struct Check<'w> {
     phase: Phase,
     now: Timestamp,
     found: Vec<String>,
-    states: BTreeMap<IdentityId, Facts>,
+    replays: Replays,
+    giants: u64,
+}
+
+/// What the parcels of each identity add up to.
+pub(super) type Replays = BTreeMap<IdentityId, Facts>;
+
+/// What a check came to.
+pub(super) struct Checked {
+    /// What is not as it must be, in a sentence each.
+    pub found: Vec<String>,
+    /// A touch changes no state: the next check need not replay again.
+    pub replays: Replays,
+    /// Accounts that are giant.
+    pub giants: u64,
 }
 
 /// Looks at everything, and says in a sentence each what is not as it must be.
-pub(super) fn check(world: &World, phase: Phase) -> Vec<String> {
+pub(super) fn check(world: &World, phase: Phase, replays: Replays) -> Checked {
     let compiled = |document: &domain::model::ModelDocument| Model::compile(document.clone()).unwrap();
     let models = world.models.borrow().iter().map(|(version, document)| (*version, compiled(document))).collect();
     let mut check = Check {
@@ -57,14 +71,17 @@ pub(super) fn check(world: &World, phase: Phase) -> Vec<String> {
         phase,
         now: world.sim.now(),
         found: Vec::new(),
-        states: BTreeMap::new(),
+        replays,
+        giants: 0,
         world,
     };
     check.queues();
-    check.identities();
+    if phase == Phase::AtRest {
+        check.identities();
+    }
     check.scores();
     check.notifications();
-    check.found
+    Checked { found: check.found, replays: check.replays, giants: check.giants }
 }
 
 impl Check<'_> {
@@ -128,9 +145,7 @@ impl Check<'_> {
             }
         }
         self.events(&mappings, &placed);
-        if self.phase == Phase::AtRest {
-            self.places(&mappings, &placed);
-        }
+        self.places(&mappings, &placed);
     }
 
     /// Every accepted event is counted once, and each state is what its parcels add up to.
@@ -189,7 +204,7 @@ impl Check<'_> {
                 let difference = difference(facts, &replay);
                 self.say(format!("the state of {who} at {home} differs from its replay: {difference}"));
             }
-            self.states.insert(id, replay);
+            self.replays.insert(id, replay);
         }
         let lost: Vec<String> = {
             let events = self.world.events.borrow();
@@ -248,7 +263,7 @@ impl Check<'_> {
         let mut gathered = block_on(self.homes.gather(&self.world.workspace, home, Consistency::Strong)).unwrap();
         let all = std::iter::once(&mut gathered.own).chain(&mut gathered.members);
         for stored in all.flat_map(|partition| &mut partition.states) {
-            if let Some(replay) = self.states.get(&stored.identity) {
+            if let Some(replay) = self.replays.get(&stored.identity) {
                 stored.state.facts = replay.clone();
             }
         }
@@ -256,7 +271,6 @@ impl Check<'_> {
     }
 
     fn scores(&mut self) {
-        let workspace = self.world.workspace.clone();
         let homes: BTreeSet<Home> = self.items(Table::Accounts).iter().filter_map(|item| home_of(&item.key.pk)).collect();
         for home in homes {
             let gathered = self.gathered(&home);
@@ -268,6 +282,7 @@ impl Check<'_> {
                 continue;
             };
             let record = &score.record;
+            self.giants += u64::from(record.giant);
             if account.and_then(|account| account.merged_into.clone()) != record.merged_into {
                 self.say(format!(
                     "{home} was merged into {:?}, and its score says {:?}",
@@ -289,8 +304,16 @@ impl Check<'_> {
                     self.say(format!("{home} was scored with model {}, which was never published", record.model));
                     continue;
                 };
-                let then = Scored::of(&Evaluation::new(model, gathered.inputs(), record.as_of));
+                // Everything that a record says, and whatever it was summed from.
+                let whole = score::record::compute(&home, &gathered, model, record.as_of, self.now);
+                let undated = |record: &ScoreRecord| ScoreRecord { due_at: None, ..record.clone() };
+                let differs = undated(&whole) != undated(record);
                 let shown = Scored::from(record);
+                if !differs && record.as_of == self.now.day() {
+                    self.standing(&home, record, score.version);
+                    continue;
+                }
+                let then = Scored::of(&Evaluation::new(model, gathered.inputs(), record.as_of));
                 let today = Scored::of(&Evaluation::new(model, gathered.inputs(), self.now.day()));
                 let levels = |scored: &Scored| -> Vec<(IdentityId, Option<String>)> {
                     let ruleset = &model.document.lead_levels;
@@ -308,6 +331,8 @@ impl Check<'_> {
                     || levels(&today) != levels(&shown);
                 if then != shown {
                     self.say(format!("{home} is scored {shown} as of {}, and its replay gives {then}", record.as_of));
+                } else if differs && (record.giant || self.phase == Phase::Touched) {
+                    self.say(format!("{home} has the record {record:?}, and its replay gives {whole:?}"));
                 } else if stale {
                     self.say(format!(
                         "{home} is shown {shown} as of {}, and today is {today}; it is due at {:?}",
@@ -315,11 +340,14 @@ impl Check<'_> {
                     ));
                 }
             }
-            let standing = block_on(self.homes.standing(&workspace, &home, Consistency::Strong)).unwrap();
-            match standing {
-                None => self.say(format!("{home} has a score and no standing")),
-                Some(standing) => self.levels(&home, &score.record, score.version, &standing.record),
-            }
+            self.standing(&home, record, score.version);
+        }
+    }
+
+    fn standing(&mut self, home: &Home, record: &ScoreRecord, version: u64) {
+        match block_on(self.homes.standing(&self.world.workspace, home, Consistency::Strong)).unwrap() {
+            None => self.say(format!("{home} has a score and no standing")),
+            Some(standing) => self.levels(home, record, version, &standing.record),
         }
     }
 
@@ -376,7 +404,8 @@ impl Check<'_> {
                 wrong.push(format!("lead {} with score {} has level `{known}` instead of {level:?}", lead.lead, lead.score));
             }
         }
-        wrong.extend(chains(&history, standing, &leads, &lowest));
+        let emptied = self.world.sim.lock().emptied.get(&home.to_string()).cloned().unwrap_or_default();
+        wrong.extend(chains(&history, &emptied, standing, &leads, &lowest));
         wrong.into_iter().for_each(|what| self.say(format!("at {home}, {what}")));
     }
 
@@ -500,12 +529,19 @@ fn stands(ruleset: &LevelRuleset, score: i64, held: (Option<&str>, Option<Timest
         .then(|| format!("the {what} is {:?}, and a score of {score} asks for `{}`", held.0, assigned.level.id))
 }
 
-/// Each transition begins where the one before ended, and the last ends where the standing is.
-fn chains(history: &[Transition], standing: &Standing, leads: &records::LeadLevels, lowest: &str) -> Vec<String> {
+/// Each transition begins where the one before ended, and the last ends where the standing is. A home whose last lead has left, after
+/// one of the transitions `emptied`, forgets its levels.
+fn chains(history: &[Transition], emptied: &BTreeSet<u64>, standing: &Standing, leads: &records::LeadLevels, lowest: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let (mut account, mut engagement, mut surge): (Option<&str>, Option<&str>, bool) = (None, None, false);
     let mut people: BTreeMap<IdentityId, &str> = BTreeMap::new();
+    let mut emptied = emptied.iter().peekable();
     for transition in history {
+        if emptied.next_if(|after| **after < transition.seq).is_some() {
+            while emptied.next_if(|after| **after < transition.seq).is_some() {}
+            (account, engagement, surge) = (None, None, false);
+            people.clear();
+        }
         let mut joins = |now: &mut Option<&str>, from: Option<&str>| {
             if from.is_some() && from != *now {
                 wrong.push(format!("transition {} leaves {from:?}, where nobody was: it was {now:?}", transition.seq));
@@ -529,6 +565,10 @@ fn chains(history: &[Transition], standing: &Standing, leads: &records::LeadLeve
             Changed::Surge { active } => surge = *active,
             Changed::Engagement { .. } => {}
         }
+    }
+    if emptied.next().is_some() {
+        (account, engagement, surge) = (None, None, false);
+        people.clear();
     }
     if account != standing.level.as_deref() || engagement != standing.engagement_level.as_deref() || surge != standing.surge {
         wrong.push(format!(

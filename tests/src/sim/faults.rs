@@ -250,6 +250,29 @@ impl Faults {
         }
     }
 
+    /// Workers are slow at different operations, and little else goes wrong that would have a message served again.
+    pub const fn slow() -> Self {
+        Self { slow: 0.4, delay: 0.3, stale: 0.1, no_snapshot: 0.5, ..Self::none() }
+    }
+
+    /// By name: `all`, `many`, `slow` or `none`.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::all(), Self::many(), Self::slow(), Self::none()].into_iter().find(|faults| faults.name() == name)
+    }
+
+    /// As the command line names it.
+    pub fn name(&self) -> &'static str {
+        if *self == Self::all() {
+            "all"
+        } else if *self == Self::many() {
+            "many"
+        } else if *self == Self::slow() {
+            "slow"
+        } else {
+            "none"
+        }
+    }
+
     /// Whether anything can go wrong.
     pub fn any(&self) -> bool {
         *self != Self::none()

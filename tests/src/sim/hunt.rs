@@ -14,14 +14,15 @@ pub struct Caught {
     pub tries: usize,
 }
 
-/// The runs in which a bug is looked for: small ones first, under every load, with some and with many
+/// The runs in which a bug is looked for: small ones first, under every load, with some, with many and with few
 /// faults, over weeks and within an hour.
 pub fn plans(mutant: Mutant, tries: u64) -> impl Iterator<Item = Plan> {
     (1..=tries).map(move |n| {
-        let faults = if n % 2 == 0 { Faults::many() } else { Faults::all() };
-        let events = if n <= tries / 2 { 300 } else { 1_000 };
-        let days = if n % 4 < 2 { 30 } else { 0 };
-        Plan { faults, days, mutant: Some(mutant), ..Plan::new(1_000 + n, events, Load::ALL[(n % 3) as usize]) }
+        let faults = [Faults::all(), Faults::many(), Faults::slow()][(n % 3) as usize];
+        let events = if n <= tries * 2 / 3 { 200 } else { 600 };
+        let days = if n % 5 < 2 { 20 } else { 0 };
+        let load = if Mutant::GIANT.contains(&mutant) { Load::GiantAccount } else { Load::ALL[(n % 4) as usize] };
+        Plan { faults, days, mutant: Some(mutant), ..Plan::new(1_000 + n, events, load) }
     })
 }
 

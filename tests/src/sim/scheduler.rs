@@ -15,7 +15,7 @@ use domain::Timestamp;
 use pipeline::{Clock, Entropy, Write};
 use std::{
     cmp::Ordering as Order,
-    collections::{BinaryHeap, VecDeque},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
     future::Future,
     pin::Pin,
     sync::{
@@ -96,6 +96,8 @@ pub(super) struct Inner {
     pub tables: Tables,
     pub queues: Queues,
     pub posts: Posts,
+    /// After which transitions a home had no leads any more, by the sort key of its standing: its levels are forgotten then.
+    pub emptied: BTreeMap<String, BTreeSet<u64>>,
     pub violations: Vec<String>,
     heap: BinaryHeap<Moment>,
     seq: u64,
@@ -229,6 +231,7 @@ impl Sim {
             tables: Tables::default(),
             queues: Queues::default(),
             posts: Posts::default(),
+            emptied: BTreeMap::new(),
             violations: Vec::new(),
             heap: BinaryHeap::new(),
             seq: 0,

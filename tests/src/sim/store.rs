@@ -6,7 +6,7 @@ use super::{
 };
 use pipeline::{Condition, Consistency, Item, Key, Page, Query, Scan, ScanPage, Store, StoreError, Table, Write, records::SCORE};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     ops::Bound,
     sync::Arc,
 };
@@ -52,6 +52,8 @@ type Partition = BTreeMap<String, Versions>;
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     tables: [BTreeMap<String, Partition>; 4],
+    /// What was removed, and when, oldest first: no read asks for it when it is gone longer than any read lags.
+    removed: VecDeque<(i64, Key)>,
 }
 
 const fn index(table: Table) -> usize {
@@ -81,6 +83,10 @@ impl Tables {
     }
 
     fn set(&mut self, key: &Key, at: i64, item: Option<Arc<Item>>) {
+        if item.is_none() {
+            self.removed.push_back((at, key.clone()));
+            self.forget(at);
+        }
         let table = &mut self.tables[index(key.table)];
         if !table.contains_key(key.pk.as_str()) {
             table.insert(key.pk.clone(), Partition::new());
@@ -117,12 +123,17 @@ impl Tables {
     }
 
     /// Forgets items that are gone for longer than any read lags.
-    pub fn tidy(&mut self, now: i64) {
-        for table in &mut self.tables {
-            for partition in table.values_mut() {
-                partition.retain(|_, versions| versions.now.is_some() || now - versions.since <= LAG_MS);
+    fn forget(&mut self, now: i64) {
+        while self.removed.front().is_some_and(|(at, _)| now - at > LAG_MS) {
+            let Some((_, key)) = self.removed.pop_front() else { return };
+            let table = &mut self.tables[index(key.table)];
+            let Some(partition) = table.get_mut(key.pk.as_str()) else { continue };
+            if partition.get(key.sk.as_str()).is_some_and(|versions| versions.now.is_none() && now - versions.since > LAG_MS) {
+                partition.remove(key.sk.as_str());
+                if partition.is_empty() {
+                    table.remove(key.pk.as_str());
+                }
             }
-            table.retain(|_, partition| !partition.is_empty());
         }
     }
 }
@@ -171,6 +182,13 @@ impl Inner {
             if after < before {
                 self.violated(format!("`{}` was scored with model {after} after it had been scored with model {before}", item.key.pk));
             }
+        }
+        if item.key.sk.starts_with("l:")
+            && let pipeline::Body::Text(text) = &item.body
+            && text.contains("\"total_leads\":0,")
+            && let Ok(standing) = pipeline::records::from_item::<pipeline::records::Standing>(item)
+        {
+            self.emptied.entry(item.key.sk.clone()).or_default().insert(standing.seq);
         }
     }
 
@@ -317,6 +335,7 @@ impl Store for SimStore {
         let wanted = if query.limit == 0 { PAGE_ITEMS } else { query.limit };
         let mut page = Page::default();
         let mut after = query.after.clone();
+        let mut pieces = 0;
         self.0.gate().await;
         let (lag, piecewise) = {
             let mut inner = self.0.lock();
@@ -329,7 +348,8 @@ impl Store for SimStore {
         loop {
             let more = {
                 let mut inner = self.0.lock();
-                let part = if piecewise { 1 + inner.rng.below(3) } else { wanted };
+                // The more there is to read, the larger are the pieces.
+                let part = if piecewise { (1 + inner.rng.below(3)) << pieces.min(4) } else { wanted };
                 let part = part.min(wanted - page.items.len());
                 let now = self.0.millis();
                 let (found, more) = inner.range(query, after.as_deref(), part, now - lag);
@@ -340,7 +360,10 @@ impl Store for SimStore {
                     }
                 }
                 if piecewise && more && page.items.len() < wanted {
-                    inner.counts.add(Fault::NoSnapshot);
+                    if pieces == 0 {
+                        inner.counts.add(Fault::NoSnapshot);
+                    }
+                    pieces += 1;
                 }
                 more
             };

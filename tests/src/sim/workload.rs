@@ -2,7 +2,7 @@
 
 use super::rng::Rng;
 use domain::{DAY_MS, Timestamp};
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 /// How the traffic is spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -13,11 +13,18 @@ pub enum Load {
     HotAccount,
     /// A third of all traffic is of one person.
     HotIdentity,
+    /// More than half of all traffic is of the many people of one account: they are so many that it is evaluated by shards.
+    GiantAccount,
 }
+
+/// In a run of so many events, a giant account is as large as one of a deployment.
+pub(super) const GIANT_EVENTS: usize = 2_400;
+/// Runs of so many events have most of them told in bulk.
+const BULK_EVENTS: usize = 2_000;
 
 impl Load {
     /// Every load.
-    pub const ALL: [Self; 3] = [Self::Uniform, Self::HotAccount, Self::HotIdentity];
+    pub const ALL: [Self; 4] = [Self::Uniform, Self::HotAccount, Self::HotIdentity, Self::GiantAccount];
 
     /// As the command line names it.
     pub const fn as_str(self) -> &'static str {
@@ -25,6 +32,7 @@ impl Load {
             Self::Uniform => "uniform",
             Self::HotAccount => "hot-account",
             Self::HotIdentity => "hot-identity",
+            Self::GiantAccount => "giant-account",
         }
     }
 
@@ -63,7 +71,11 @@ pub(super) struct Told {
 pub(super) struct Workload {
     companies: Vec<Company>,
     people: Vec<Person>,
+    /// How many of the people are of any company; the others are of the giant one.
+    ordinary: usize,
+    introduced: BTreeSet<usize>,
     load: Load,
+    bulk: bool,
     next: usize,
     /// Some clients' clocks are off.
     pub skews: Vec<i64>,
@@ -84,9 +96,11 @@ impl Workload {
                 }
             })
             .collect();
-        let people = (0..companies.len() * 3)
+        let ordinary = companies.len() * 3;
+        let many = if load == Load::GiantAccount { (events / 10).clamp(24, 240) } else { 0 };
+        let people = (0..ordinary + many)
             .map(|n| {
-                let company = (n % 10 != 9).then_some(n % companies.len());
+                let company = if n < ordinary { (n % 10 != 9).then_some(n % companies.len()) } else { Some(0) };
                 let domain = company.and_then(|company| companies[company].domain.clone());
                 let email = match (&domain, n % 7) {
                     (_, 6) => None,
@@ -99,7 +113,17 @@ impl Workload {
             })
             .collect();
         let skews = (0..8).map(|_| if rng.chance(0.3) { rng.between(-90_000, 90_000) } else { rng.between(-500, 500) }).collect();
-        Self { companies, people, load, next: 0, skews }
+        Self { companies, people, ordinary, introduced: BTreeSet::new(), load, bulk: events >= BULK_EVENTS, next: 0, skews }
+    }
+
+    /// Whether most events are told in large requests.
+    pub const fn in_bulk(&self) -> bool {
+        self.bulk
+    }
+
+    /// How many events a request has, about.
+    pub const fn mean_request(&self) -> usize {
+        if self.bulk { 24 } else { 7 }
     }
 
     /// The user ids.
@@ -122,26 +146,30 @@ impl Workload {
         match self.load {
             Load::HotIdentity if rng.chance(0.3) => 0,
             Load::HotAccount if rng.chance(0.5) => {
-                let per = self.people.len() / self.companies.len();
+                let per = self.ordinary / self.companies.len();
                 rng.below(per) * self.companies.len()
             }
-            _ => rng.below(self.people.len()),
+            Load::GiantAccount if rng.chance(0.6) => self.ordinary + rng.below(self.people.len() - self.ordinary),
+            _ => rng.below(self.ordinary),
         }
     }
 
     /// The events of one request.
     pub fn request(&mut self, rng: &mut Rng, now: i64, left: usize) -> Vec<Told> {
         let kind = rng.below(100);
-        let (size, several, padding) = match kind {
-            0 | 1 => (24 + rng.below(12), false, 3_000 + rng.below(3_000)),
-            2..=39 => (1 + rng.below(3), false, 0),
-            40..=74 => (2 + rng.below(12), false, 0),
-            _ => (4 + rng.below(20), true, 0),
+        // How many, the chance that the next one is another person's, and how much longer than usual.
+        let (size, changes, padding) = match kind {
+            0 => (24 + rng.below(12), 0.0, 3_000 + rng.below(3_000)),
+            1..=29 => (1 + rng.below(3), 0.0, 0),
+            30..=49 if self.bulk => (4 + rng.below(20), 0.5, 0),
+            _ if self.bulk => (20 + rng.below(40), if self.load == Load::GiantAccount { 0.3 } else { 0.03 }, 0),
+            30..=69 => (2 + rng.below(12), 0.0, 0),
+            _ => (4 + rng.below(20), 1.0, 0),
         };
         let mut who = self.person(rng);
         (0..size.min(left).max(1))
             .map(|_| {
-                if several {
+                if rng.chance(changes) {
                     who = self.person(rng);
                 }
                 self.event(rng, who, now, padding)
@@ -169,7 +197,14 @@ impl Workload {
         let user = &person.id;
         let padded = if padding == 0 { String::new() } else { format!(r#","note":"{}""#, "harpoon ".repeat(padding / 8)) };
         let add = &mut json;
-        let _ = match rng.below(100) {
+        // Each of the many says first whose they are.
+        let first = who >= self.ordinary && self.introduced.insert(who);
+        let what = match (first, &person.email) {
+            (true, Some(_)) => 74,
+            (true, None) => 85,
+            (false, _) => rng.below(100),
+        };
+        let _ = match what {
             0..=24 => write!(add, r#","type":"page","userId":"{user}","properties":{{"path":"/p{}"{padded}}},{session}"#, rng.below(30)),
             25..=34 => write!(
                 add,

@@ -134,13 +134,10 @@ impl<S: Store + Clone, C: Clock + Clone> Auditor<S, C> {
             return Ok(true);
         }
         let seen = mapping.map_or(Condition::Absent, |mapping| Condition::Version(mapping.version));
-        let mut writes = vec![
-            Write::Check(identity_key(workspace, &id), seen),
-            put_due(workspace, home, self.clock.now(), 0)?,
-        ];
-        writes.extend(strays.iter().map(|stored| {
-            Write::Delete(state_key(workspace, home, stored.shard, &id), Condition::Version(stored.version))
-        }));
+        let mut writes = vec![Write::Check(identity_key(workspace, &id), seen), put_due(workspace, home, self.clock.now(), 0)?];
+        writes.extend(
+            strays.iter().map(|stored| Write::Delete(state_key(workspace, home, stored.shard, &id), Condition::Version(stored.version))),
+        );
         unless_changed(self.homes.store().transact(writes).await)
     }
 

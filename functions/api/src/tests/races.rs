@@ -3,7 +3,7 @@
 use super::given::*;
 use crate::{Api, answer, router};
 use bytes::Bytes;
-use domain::{AccountId, Home, Identity, Timestamp};
+use domain::{AccountId, Home, Identity, IdentityKind, Shard, Timestamp};
 use http::{Request, StatusCode, header};
 use pipeline::{
     AccountTouched, Condition, Consistency, Item, Key, Page, Query, Queue, QueueError, Store, StoreError, Write,

@@ -55,12 +55,15 @@ impl Places {
         Self { table: table.into() }
     }
 
-    /// Length, ends and middle tell the names of one ruleset apart well enough.
+    /// Length and ends tell the names of one ruleset apart well enough.
+    #[inline]
     fn place(name: &str) -> usize {
-        let bytes = name.as_bytes();
-        let byte = |at: usize| usize::from(bytes.get(at).copied().unwrap_or_default());
-        let length = bytes.len();
-        length.wrapping_mul(3) ^ byte(0) ^ byte(length.saturating_sub(1)).wrapping_mul(17) ^ byte(length / 2).wrapping_mul(7)
+        let (first, last) = match name.as_bytes() {
+            [first, .., last] => (usize::from(*first), usize::from(*last)),
+            [only] => (usize::from(*only), 0),
+            [] => (0, 0),
+        };
+        name.len().wrapping_mul(3) ^ first ^ last.wrapping_mul(17)
     }
 
     /// The slot of a field.
@@ -117,7 +120,7 @@ impl Matcher {
 #[derive(Debug)]
 pub(super) enum Check {
     /// Equal to one of the values; the second says that the answer is turned around.
-    OneOf(Box<[Operand]>, bool),
+    OneOf(OneOf, bool),
     /// Inside a range of numbers.
     Numbers {
         from: Option<Number>,
@@ -137,6 +140,34 @@ pub(super) enum Check {
     Exists,
     NotExists,
     WithinDays(i32),
+}
+
+/// Values of which a field may equal one.
+#[derive(Debug)]
+pub(super) struct OneOf {
+    pub(super) operands: Box<[Operand]>,
+    /// What the alias tables make of them.
+    pub(super) canonicals: Box<[Canonical]>,
+    /// One bit for each length of a folded text, in bytes; the last one for all longer ones. Most texts are none of the values, and
+    /// most of these are told by their length.
+    lengths: u64,
+}
+
+impl OneOf {
+    fn of(operands: impl Iterator<Item = Operand>) -> Self {
+        let operands: Box<[Operand]> = operands.collect();
+        let lengths = operands.iter().fold(0, |bits, operand| bits | Self::length_bit(operand.folded.len()));
+        Self { canonicals: operands.iter().filter_map(|operand| operand.canonical).collect(), lengths, operands }
+    }
+
+    fn length_bit(length: usize) -> u64 {
+        1 << length.min(63)
+    }
+
+    /// Whether a text of this length may be one of them but for case, if it is ASCII.
+    pub(super) fn may_be(&self, length: usize) -> bool {
+        self.lengths & Self::length_bit(length) != 0
+    }
 }
 
 /// A value of a rule in every form in which a field may hold it.
@@ -257,10 +288,10 @@ fn compile_test(test: &Test) -> Check {
         Ordered::Moment(m) => Check::Moments { from: None, to: Some(*m), op, strict },
     };
     match &test.operation {
-        Operation::Eq(value) => Check::OneOf(Box::new([operand(value)]), false),
-        Operation::Neq(value) => Check::OneOf(Box::new([operand(value)]), true),
-        Operation::In(values) => Check::OneOf(values.iter().map(operand).collect(), false),
-        Operation::NotIn(values) => Check::OneOf(values.iter().map(operand).collect(), true),
+        Operation::Eq(value) => Check::OneOf(OneOf::of(std::iter::once(operand(value))), false),
+        Operation::Neq(value) => Check::OneOf(OneOf::of(std::iter::once(operand(value))), true),
+        Operation::In(values) => Check::OneOf(OneOf::of(values.iter().map(operand)), false),
+        Operation::NotIn(values) => Check::OneOf(OneOf::of(values.iter().map(operand)), true),
         Operation::Gt(value) => from(value, true),
         Operation::Gte(value) => from(value, false),
         Operation::Lt(value) => to(value, true),
@@ -269,7 +300,7 @@ fn compile_test(test: &Test) -> Check {
             (Ordered::Moment(low), Ordered::Moment(high)) => Check::Moments { from: Some(*low), to: Some(*high), op, strict: false },
             (Ordered::Number(low), Ordered::Number(high)) => Check::Numbers { from: Some(*low), to: Some(*high), op },
             // Mixed ends are refused by the check before compilation.
-            _ => Check::OneOf(Box::new([]), false),
+            _ => Check::OneOf(OneOf::of(std::iter::empty()), false),
         },
         Operation::Contains(value) => Check::Contains(text(value), false),
         Operation::NotContains(value) => Check::Contains(text(value), true),

@@ -38,7 +38,9 @@ pub(super) fn scan<'a>(slots: &[Slot], places: &Places, text: &'a str, seen: &mu
         Some(())
     })?;
     for (seen, slot) in seen.iter_mut().zip(slots) {
-        *seen = Seen::new(seen.value, slot);
+        if slot.vocabulary.is_some() || slot.missing_means_no {
+            *seen = Seen::new(seen.value, slot);
+        }
     }
     scanner.at_end().then_some(())
 }
@@ -82,18 +84,26 @@ fn thousandths(text: &str) -> Option<i64> {
         Some(digits) => (-1, digits),
         None => (1, text),
     };
-    let point = digits.find('.')?;
-    let decimals = digits.len().checked_sub(point)?.checked_sub(1)?;
-    if digits.len() > 16 || decimals > 3 {
+    let (mut number, mut decimals) = (0_i64, 0_usize);
+    let mut behind = false;
+    for byte in digits.bytes() {
+        if byte == b'.' {
+            behind = true;
+        } else {
+            number = number.wrapping_mul(10).wrapping_add(i64::from(byte.wrapping_sub(b'0')));
+            decimals = decimals.wrapping_add(usize::from(behind));
+        }
+    }
+    if digits.len() > 16 {
         return None;
     }
-    let digits = digits.bytes().filter(u8::is_ascii_digit).fold(0_i64, |sum, digit| sum * 10 + i64::from(digit - b'0'));
     let scale = match decimals {
         1 => 100,
         2 => 10,
-        _ => 1,
+        3 => 1,
+        _ => return None,
     };
-    Some(sign * digits * scale)
+    Some(sign * number * scale)
 }
 
 /// Reads the values that rules use out of a JSON object.

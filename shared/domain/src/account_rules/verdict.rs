@@ -2,12 +2,11 @@
 
 use super::{
     Moment,
-    compile::{Check, Matcher, Operand, Slot},
+    compile::{Check, Matcher, OneOf, Operand, Slot},
 };
 use crate::{
     Day, Timestamp,
     field::{Canonical, FieldRef, FieldValue, Interval, Number, Vocabulary, contains_text, same_text},
-    scan::{Scanned, Scanner},
 };
 use std::borrow::Cow;
 
@@ -68,7 +67,7 @@ impl Verdict {
 pub(super) enum Known<'a> {
     Text(&'a str),
     Number(Number),
-    Interval(Interval),
+    Interval(&'a Interval),
     Bool(bool),
     Date(Timestamp),
     List(&'a [String]),
@@ -81,7 +80,7 @@ impl<'a> Known<'a> {
         match value {
             FieldValue::Text(text) => Self::Text(text),
             FieldValue::Number(number) => Self::Number(*number),
-            FieldValue::Interval(interval) => Self::Interval(*interval),
+            FieldValue::Interval(interval) => Self::Interval(interval),
             FieldValue::Bool(truth) => Self::Bool(*truth),
             FieldValue::Date(at) => Self::Date(*at),
             FieldValue::List(items) => Self::List(items),
@@ -92,7 +91,7 @@ impl<'a> Known<'a> {
         match value {
             FieldRef::Text(text) => Self::Text(text),
             FieldRef::Number(number) => Self::Number(*number),
-            FieldRef::Interval(interval) => Self::Interval(*interval),
+            FieldRef::Interval(interval) => Self::Interval(interval),
             FieldRef::Bool(truth) => Self::Bool(*truth),
             FieldRef::Date(at) => Self::Date(*at),
             FieldRef::List(items) => Self::List(items),
@@ -103,7 +102,7 @@ impl<'a> Known<'a> {
         match self {
             Self::Text(_) => FieldRef::Text(Cow::Borrowed("")).kind(),
             Self::Number(number) => FieldRef::Number(*number).kind(),
-            Self::Interval(interval) => FieldRef::Interval(*interval).kind(),
+            Self::Interval(interval) => FieldRef::Interval(**interval).kind(),
             Self::Bool(truth) => FieldRef::Bool(*truth).kind(),
             Self::Date(at) => FieldRef::Date(*at).kind(),
             Self::List(_) | Self::Items(_) => FieldRef::List(Cow::Borrowed(&[])).kind(),
@@ -114,32 +113,18 @@ impl<'a> Known<'a> {
         match self {
             Self::Text(text) => FieldValue::Text(text.to_owned()),
             Self::Number(number) => FieldValue::Number(number),
-            Self::Interval(interval) => FieldValue::Interval(interval),
+            Self::Interval(interval) => FieldValue::Interval(*interval),
             Self::Bool(truth) => FieldValue::Bool(truth),
             Self::Date(at) => FieldValue::Date(at),
             Self::List(items) => FieldValue::List(items.to_vec()),
-            Self::Items(array) => {
-                let mut items = Vec::new();
-                any_item(array, |item| {
-                    items.push(item.to_owned());
-                    false
-                });
-                FieldValue::List(items)
-            }
+            Self::Items(array) => FieldValue::List(items_of(array).map(str::to_owned).collect()),
         }
     }
 }
 
-/// Whether one of the items of a JSON array of texts passes.
-fn any_item(array: &str, mut passes: impl FnMut(&str) -> bool) -> bool {
-    let mut found = false;
-    // The array was walked before: nothing but the end stops this.
-    let _ = Scanner::new(array).array(|scanner| {
-        let Scanned::Text(item) = scanner.value(1)? else { return None };
-        found = passes(item);
-        (!found).then_some(())
-    });
-    found
+/// The items of a JSON array of texts without escapes, which was walked before: they stand between the quotes.
+fn items_of(array: &str) -> impl Iterator<Item = &str> {
+    array.split('"').skip(1).step_by(2)
 }
 
 /// A text without the white space around it; of most texts a look at both ends is enough.
@@ -261,12 +246,12 @@ impl Check {
             }
             (Self::NotExists, _) => Verdict::of(*assumed),
             (_, Known::List(items)) => self.of_items(|passes| items.iter().any(|item| passes(item)), vocabulary),
-            (_, Known::Items(array)) => self.of_items(|passes| any_item(array, passes), vocabulary),
-            (Self::OneOf(operands, turn), value) => one_of(operands, value, *canonical).turned_around(*turn),
+            (_, Known::Items(array)) => self.of_items(|passes| items_of(array).any(passes), vocabulary),
+            (Self::OneOf(one, turn), value) => one_of(one, value, *canonical).turned_around(*turn),
             (Self::Numbers { from, to, .. }, Known::Number(number)) => {
                 Verdict::of(from.is_none_or(|from| from <= *number) && to.is_none_or(|to| *number <= to))
             }
-            (Self::Numbers { from, to, .. }, Known::Interval(interval)) => inside(*interval, *from, *to),
+            (Self::Numbers { from, to, .. }, Known::Interval(interval)) => inside(**interval, *from, *to),
             (Self::Moments { from, to, strict, .. }, Known::Date(at)) => {
                 let (from, to) = if *strict {
                     (from.map(|from| from.end().plus_millis(1)), to.map(|to| to.start().plus_millis(-1)))
@@ -288,8 +273,8 @@ impl Check {
     fn of_items(&self, any: impl FnOnce(&dyn Fn(&str) -> bool) -> bool, vocabulary: Option<Vocabulary>) -> Verdict {
         let equals = |operand: &Operand, item: &str| operand.equals_text(item, canonical_of(item, vocabulary));
         match self {
-            Self::OneOf(operands, turn) => {
-                Verdict::of(any(&|item| operands.iter().any(|operand| equals(operand, item)))).turned_around(*turn)
+            Self::OneOf(one, turn) => {
+                Verdict::of(any(&|item| one.operands.iter().any(|operand| equals(operand, item)))).turned_around(*turn)
             }
             Self::Contains(operand, turn) => Verdict::of(any(&|item| equals(operand, item))).turned_around(*turn),
             Self::StartsWith(start) => Verdict::of(any(&|item| begins(item, start))),
@@ -316,17 +301,21 @@ fn canonical_of(text: &str, vocabulary: Option<Vocabulary>) -> Option<Canonical>
 }
 
 /// Whether the value equals one of the operands; an interval may only contain one.
-fn one_of(operands: &[Operand], value: &Known<'_>, canonical: Option<Canonical>) -> Verdict {
+fn one_of(one: &OneOf, value: &Known<'_>, canonical: Option<Canonical>) -> Verdict {
     fn any(operands: &[Operand], equals: impl Fn(&Operand) -> bool) -> Verdict {
         Verdict::of(operands.iter().any(equals))
     }
+    let operands = &one.operands;
     match value {
         Known::Text(text) => {
+            if canonical.is_some_and(|canonical| one.canonicals.iter().any(|ours| ours.covers(canonical))) {
+                return Verdict::Matched;
+            }
             let text = trimmed(text);
             if text.is_ascii() {
-                any(operands, |operand| text.eq_ignore_ascii_case(&operand.folded) || operand.covers(canonical))
+                Verdict::of(one.may_be(text.len()) && operands.iter().any(|operand| text.eq_ignore_ascii_case(&operand.folded)))
             } else {
-                any(operands, |operand| operand.equals_text(text, canonical))
+                any(operands, |operand| same_text(text, &operand.folded))
             }
         }
         Known::Number(number) => any(operands, |operand| operand.number == Some(*number)),

@@ -111,15 +111,9 @@ impl KeySet {
         self.keys.is_empty()
     }
 
-    /// Whether the text of a JSON object may hold one of the keys. Never wrongly says no.
-    pub fn may_occur_in(&self, json: &str) -> bool {
-        if self.keys.is_empty() {
-            return false;
-        }
-        json.split('"').any(|part| {
-            let listed = self.lengths & (1 << part.len().min(63)) != 0;
-            // An escape may hide a key.
-            part.contains('\\') || (listed && self.keys.binary_search_by(|key| (key.len(), key.as_str()).cmp(&(part.len(), part))).is_ok())
-        })
+    /// Whether it is one of the keys.
+    pub fn holds(&self, name: &str) -> bool {
+        let listed = self.lengths & (1 << name.len().min(63)) != 0;
+        listed && self.keys.binary_search_by(|key| (key.len(), key.as_str()).cmp(&(name.len(), name))).is_ok()
     }
 }
