@@ -9,8 +9,8 @@ use domain::{Timestamp, WorkspaceId};
 use harpoon::cost::load::{Load, Size, Who};
 use harpoon_tests::bench::{Report, Series, argument, thread_time};
 use pipeline::{
-    Consistency, Credential, CredentialKind, Credentials, Item, Key, ManualClock, Outcome, Page, Query, Received, Scan, ScanPage,
-    Stage, Store, StoreError, Write,
+    Consistency, Credential, CredentialKind, Credentials, Item, Key, ManualClock, Outcome, Page, Query, Received, Scan, ScanPage, Stage,
+    Store, StoreError, Write,
     clock::CountingEntropy,
     memory::{MemoryQueue, MemoryStore},
     messages,
@@ -96,8 +96,13 @@ impl Rig {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let workspace = WorkspaceId::new("main")?;
         let credentials = Credentials::new(Arc::clone(&store), Arc::clone(&clock));
-        let credential =
-            Credential { workspace, kind: CredentialKind::WriteKey, name: "bench".into(), created_at: Timestamp::default(), revoked_at: None };
+        let credential = Credential {
+            workspace,
+            kind: CredentialKind::WriteKey,
+            name: "bench".into(),
+            created_at: Timestamp::default(),
+            revoked_at: None,
+        };
         runtime.block_on(credentials.put(WRITE_KEY, &credential))?;
         Ok(Self {
             ingester: ingest::Ingester::new(Arc::clone(&store), Arc::clone(&to_resolve), Arc::clone(&clock), Arc::clone(&entropy)),
@@ -125,14 +130,21 @@ impl Rig {
 
     fn run<S: Stage>(&self, stage: &S, bodies: Vec<String>, own: &Queue, parsed: bool) -> anyhow::Result<Duration> {
         if parsed {
-            let batch = bodies.iter().map(|body| Ok(Received::first(messages::decode::<S::Input>(body)?))).collect::<anyhow::Result<Vec<_>>>()?;
+            let batch =
+                bodies.iter().map(|body| Ok(Received::first(messages::decode::<S::Input>(body)?))).collect::<anyhow::Result<Vec<_>>>()?;
             let began = thread_time();
             let outcomes = self.runtime.block_on(stage.handle(batch));
             let took = thread_time() - began;
             ensure!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done)), "{} failed", S::NAME);
             return Ok(took);
         }
-        let record = |(i, body)| SqsRecord { message_id: format!("{i}"), receipt: String::new(), body, receive_count: 1, sent_at: Timestamp::default() };
+        let record = |(i, body)| SqsRecord {
+            message_id: format!("{i}"),
+            receipt: String::new(),
+            body,
+            receive_count: 1,
+            sent_at: Timestamp::default(),
+        };
         let event = sqs_event(S::NAME, bodies.into_iter().enumerate().map(record));
         let began = thread_time();
         let response = self.runtime.block_on(handle_sqs(stage, event, own, &MemoryDeadQueue::default()));
@@ -223,8 +235,13 @@ fn main() -> anyhow::Result<()> {
             bytes / made.max(1)
         ),
         command: format!("cargo bench -p harpoon-tests --bench stages -- --accounts {accounts} --rounds {rounds}"),
-        columns: ["from", "events per second per core", "resolve, µs an event", "score", "level", "of these the store"].map(String::from).to_vec(),
-        rows: rows.iter().map(|(name, series)| std::iter::once((*name).to_owned()).chain(series.iter().map(Series::to_string)).collect()).collect(),
+        columns: ["from", "events per second per core", "resolve, µs an event", "score", "level", "of these the store"]
+            .map(String::from)
+            .to_vec(),
+        rows: rows
+            .iter()
+            .map(|(name, series)| std::iter::once((*name).to_owned()).chain(series.iter().map(Series::to_string)).collect())
+            .collect(),
         notes: Vec::new(),
     };
     println!("{report}");

@@ -127,6 +127,66 @@ fn refolded(
     refold.finish()
 }
 
+/// A hundred days of one page view and one download a day, each day a parcel.
+fn hundred_days() -> Vec<(BatchId, Vec<Event>)> {
+    (0..100_i64)
+        .map(|day| {
+            let at = start().plus_millis((day - 100) * DAY_MS);
+            let view = page(&format!("view-{day}"), "u1", &format!("s{day}"), at).build();
+            let asset = json!({ "asset": format!("guide-{}", day % 7) });
+            let download = track(&format!("download-{day}"), "u1", "content downloaded", at).properties(asset).build();
+            (BatchId::new(at.plus_millis(1_000), u128::from(day.unsigned_abs()) << 50), vec![view, download])
+        })
+        .collect()
+}
+
+#[test]
+fn folding_again_begins_at_the_seal_and_comes_to_the_same() {
+    let model = model();
+    let parcels = hundred_days();
+    let blank = IdentityState::new(Identity::user("u1"), &model.matcher);
+    let whole = refolded(&blank, None, &parcels, &model, start());
+    let (sealed, sum) = whole.sealed.clone().expect("a hundred parcels are sealed");
+    // Seventeen days are not settled: the parcels of the first 83 days are, and a day later one more.
+    let settled = parcels.iter().filter(|(batch, _)| start().millis_since(batch.at()) >= 17 * DAY_MS).count();
+    assert_eq!((sealed.until, settled), (parcels[settled - 1].0, 83));
+    assert_eq!((sum.facts.count, whole.state.facts.count), (166, 200));
+    assert_eq!(whole.state.sealed, Some(sealed));
+
+    let later = start().plus_millis(DAY_MS);
+    let from_seal = refolded(&whole.state, Some(sum.clone()), &parcels, &model, later);
+    assert_eq!(from_seal.state.facts, whole.state.facts);
+    // What was sealed with other rules is of no use.
+    let mut other = sum;
+    other.facts.parts ^= 1;
+    assert_eq!(refolded(&whole.state, Some(other), &parcels, &model, later).state.facts, whole.state.facts);
+}
+
+#[test]
+fn an_event_that_is_newer_than_all_that_left_the_window_needs_no_spilled_ids() {
+    let model = model();
+    let mut state = IdentityState::new(Identity::user("u1"), &model.matcher);
+    let (matcher, mapping) = (&model.matcher, &model.document.mapping);
+    let parcel = |minute: i64| {
+        let at = start().plus_millis(minute * 60_000);
+        let events = (0..20).map(|n| page(&format!("{minute}-{n}"), "u1", "s", at.plus_millis(n * 100)).build()).collect::<Vec<_>>();
+        (BatchId::new(at.plus_millis(5_000), u128::from(minute.unsigned_abs()) << 50), events)
+    };
+    for minute in 0..50 {
+        let (batch, events) = parcel(minute);
+        assert_eq!(state.fold(batch, &events, None, batch.at(), matcher, mapping), Fold::Added(20));
+        state.shrink(batch.at());
+    }
+    let now = start().plus_millis(3_600_000);
+    let (batch, events) = parcel(0);
+    assert_eq!(state.fold(batch, &events, None, now, matcher, mapping), Fold::NeedsSpilled, "a redelivery");
+    let (_, again) = parcel(1);
+    let other = BatchId::new(now, 7 << 50);
+    assert_eq!(state.fold(other, &again, None, now, matcher, mapping), Fold::NeedsSpilled, "a client's retry");
+    let (_, last) = parcel(49);
+    assert_eq!(state.fold(other, &last[19..], None, now, matcher, mapping), Fold::Added(0), "a retry of what the window holds");
+}
+
 fn evaluate<'s>(model: &Model, state: &'s IdentityState, as_of: Day) -> Evaluation<'s> {
     let id: IdentityId = state.identity.id();
     Evaluation::new(model, Inputs { own: FieldFacts::new(), states: vec![(id, state)], giant: false }, as_of)

@@ -3,7 +3,7 @@
 use domain::mutant::Mutant;
 use harpoon_tests::sim::{
     Faults, Load, Plan,
-    hunt::{Caught, hunt, plans},
+    hunt::{self, Caught, hunt, plans},
 };
 use std::sync::{
     Mutex,
@@ -15,7 +15,36 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The run that is known to see a bug, tried first: the bug, the seed, the events, the load, the days and the faults.
 /// `soak --hunt` prints them.
-const KNOWN: [(Mutant, u64, usize, Load, i64, Faults); 0] = [];
+const KNOWN: [(Mutant, u64, usize, Load, i64, Faults); 28] = [
+    (Mutant::SharedBatchId, 20, 200, Load::HotIdentity, 0, Faults::many()),
+    (Mutant::StateBeforeParcel, 1, 200, Load::HotIdentity, 0, Faults::many()),
+    (Mutant::StateWrittenBlindly, 1, 200, Load::HotIdentity, 0, Faults::many()),
+    (Mutant::FoldCreatesState, 1, 200, Load::HotIdentity, 0, Faults::many()),
+    (Mutant::EvictedIdsForgotten, 1, 200, Load::HotIdentity, 0, Faults::many()),
+    (Mutant::SpillExpires, 2, 200, Load::HotIdentity, 0, Faults::many()),
+    (Mutant::UnfinishedSpillBelieved, 5017, 200, Load::HotIdentity, 0, Faults::many()),
+    (Mutant::FirstFoldedCopyKept, 3, 200, Load::HotIdentity, 0, Faults::many()),
+    (Mutant::RefoldForgetsOld, 13, 200, Load::HotIdentity, 0, Faults::many()),
+    (Mutant::AckBeforeWrite, 2, 200, Load::HotIdentity, 0, Faults::many()),
+    (Mutant::ResolveSendSkipped, 4, 200, Load::HotIdentity, 0, Faults::many()),
+    (Mutant::MoveWithoutDue, 2, 200, Load::HotIdentity, 0, Faults::many()),
+    (Mutant::MoveInTwoSteps, 1003, 200, Load::GiantAccount, 0, Faults::all()),
+    (Mutant::VersionAfterStates, 5006, 200, Load::HotIdentity, 0, Faults::slow()),
+    (Mutant::ScoreWrittenBlindly, 1002, 200, Load::HotIdentity, 0, Faults::slow()),
+    (Mutant::ScoreSendSkipped, 1001, 200, Load::HotAccount, 20, Faults::many()),
+    (Mutant::OldModelWrites, 1002, 200, Load::HotIdentity, 0, Faults::slow()),
+    (Mutant::LevelSendSkipped, 1001, 200, Load::HotAccount, 20, Faults::many()),
+    (Mutant::PendingForgotten, 1001, 200, Load::HotAccount, 20, Faults::many()),
+    (Mutant::PendingRemovedBeforeSend, 1001, 200, Load::HotAccount, 20, Faults::many()),
+    (Mutant::StandingWrittenBlindly, 1002, 200, Load::HotIdentity, 0, Faults::slow()),
+    (Mutant::DueNotLeased, 1001, 200, Load::HotAccount, 20, Faults::many()),
+    (Mutant::DeliveryIdByMoment, 1001, 200, Load::HotAccount, 20, Faults::many()),
+    (Mutant::CooldownTakenApart, 1004, 200, Load::Uniform, 0, Faults::many()),
+    (Mutant::SplitLost, 1006, 200, Load::HotIdentity, 20, Faults::all()),
+    (Mutant::ShardForgotten, 40, 200, Load::HotIdentity, 0, Faults::slow()),
+    (Mutant::OldSumBelieved, 1004, 200, Load::GiantAccount, 0, Faults::many()),
+    (Mutant::VersionAfterSums, 2_113, 300, Load::Uniform, 0, Faults::slow()),
+];
 
 /// Further runs that are tried before a bug counts as survived.
 const TRIES: u64 = 30;
@@ -25,6 +54,7 @@ fn known(mutant: Mutant) -> impl Iterator<Item = Plan> {
         faults,
         days,
         mutant: Some(mutant),
+        giants: hunt::giants(mutant, load),
         ..Plan::new(seed, events, load)
     })
 }

@@ -21,19 +21,30 @@ fn sixty_days() -> Vec<(BatchId, Vec<Event>)> {
                 .map(|n| {
                     let path = if n == 5 { "/pricing" } else { "/product" };
                     let id = format!("page-{day}-{visit}-{n}");
-                    page(&id, "u-1029384756", &session, at.plus_millis(n * 40_000)).properties(json!({ "path": path, "session_id": session })).build()
+                    page(&id, "u-1029384756", &session, at.plus_millis(n * 40_000))
+                        .properties(json!({ "path": path, "session_id": session }))
+                        .build()
                 })
                 .collect();
             if visit == 0 && day % 7 == 0 {
-                events.push(track(&format!("asset-{day}"), "u-1029384756", "content downloaded", at).properties(json!({ "asset": format!("guide-{day}"), "session_id": session })).build());
+                events.push(
+                    track(&format!("asset-{day}"), "u-1029384756", "content downloaded", at)
+                        .properties(json!({ "asset": format!("guide-{day}"), "session_id": session }))
+                        .build(),
+                );
             }
             if visit == 0 && day % 3 == 0 {
-                events.push(track(&format!("click-{day}"), "u-1029384756", "email clicked", at).properties(json!({ "campaign": format!("issue {day}"), "session_id": session })).build());
+                events.push(
+                    track(&format!("click-{day}"), "u-1029384756", "email clicked", at)
+                        .properties(json!({ "campaign": format!("issue {day}"), "session_id": session }))
+                        .build(),
+                );
             }
             if day == 0 && visit == 0 {
                 events.push(identify("identify", "u-1029384756", "ada.quarrystone@quarrystone-mills.com", at).build());
             }
-            parcels.push((BatchId::new(at.plus_millis(300_000), 0x9E37_79B9_7F4A_7C15_F39C_0C5A_u128.wrapping_mul(day as u128 + 1)), events));
+            parcels
+                .push((BatchId::new(at.plus_millis(300_000), 0x9E37_79B9_7F4A_7C15_F39C_0C5A_u128.wrapping_mul(day as u128 + 1)), events));
         }
     }
     parcels

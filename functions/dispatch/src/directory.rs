@@ -164,11 +164,7 @@ impl<S: Store + Clone, C: Clock + Clone> Directory for ModelDirectory<S, C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::{
-        AccountId, BatchId, Event, Identity, Timestamp,
-        model::default_model,
-        state::IdentityState,
-    };
+    use domain::{AccountId, BatchId, Event, Identity, Timestamp, model::default_model, state::IdentityState};
     use pipeline::{Condition, ManualClock, homes::put_state, memory::MemoryStore};
     use serde_json::json;
 

@@ -215,11 +215,13 @@ impl Facts {
         let series = self.channels.values().chain(self.matched.iter().map(|matched| &matched.days));
         let (days, counts) = series.fold((0, 0), |(days, counts), series| (days.max(series.len()), counts + series.len()));
         let sessions = self.sessions.len() * 4;
-        let keys: usize = self.keys.values().map(|keys| if keys.len() * 2 > self.sessions.len() { keys.len() } else { keys.len() * 5 }).sum();
+        let keys: usize =
+            self.keys.values().map(|keys| if keys.len() * 2 > self.sessions.len() { keys.len() } else { keys.len() * 5 }).sum();
         let minutes: usize = self.minutes.values().map(|minutes| minutes.len() * 2).sum();
         let parts = (self.matched.len() + self.keys.len()) * 8;
         let text = |text: &Option<String>| 16 + text.as_ref().map_or(0, String::len);
-        let said: usize = self.said.traits.values().map(|(_, stated)| text(stated)).sum::<usize>() + if self.said.named.is_some() { 40 } else { 0 };
+        let said: usize =
+            self.said.traits.values().map(|(_, stated)| text(stated)).sum::<usize>() + if self.said.named.is_some() { 40 } else { 0 };
         20 + days + counts + sessions + keys + minutes + parts + said + self.fields.len() * 40
     }
 

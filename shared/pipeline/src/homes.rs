@@ -10,11 +10,7 @@ use crate::{
     store::{Body, Condition, Consistency, Item, Key, Query, Store, StoreError, Table, Write},
 };
 use domain::{
-    AccountId, Home, IdentityId, Shard, Shards, Timestamp, WorkspaceId,
-    evaluate::Inputs,
-    field::FieldFacts,
-    giant,
-    state::IdentityState,
+    AccountId, Home, IdentityId, Shard, Shards, Timestamp, WorkspaceId, evaluate::Inputs, field::FieldFacts, giant, state::IdentityState,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,8 +1,8 @@
 //! The event log: parcels as they were received, and the message ids that left an identity's window.
 
 use crate::{
-    pack::{pack, unpack, unpacked},
     messages::{Parcel, Rejected},
+    pack::{pack, unpack, unpacked},
     records::{parcel_key, parcel_partition, rejected_key, sealed_key, segment_key, text},
     state_body,
     store::{Body, Condition, Consistency, Item, Query, Store, StoreError, Table, Write},
@@ -153,7 +153,13 @@ impl<S: Store> Parcels<S> {
 
     /// The message ids that left an identity's window and may be those of a batch made at `from` or later: as far back as a client
     /// retries. Only segments that hang on the chain whose head the state names count.
-    pub async fn spilled(&self, workspace: &WorkspaceId, identity: &IdentityId, left: &Left, from: Timestamp) -> Result<Spilled, StoreError> {
+    pub async fn spilled(
+        &self,
+        workspace: &WorkspaceId,
+        identity: &IdentityId,
+        left: &Left,
+        from: Timestamp,
+    ) -> Result<Spilled, StoreError> {
         let oldest = from.plus_millis(-RETRY_SPAN_MS);
         let mut query = Query::partition(Table::Events, parcel_partition(workspace, identity))
             .between("Z#", format!("Z#{:08x}~", left.head.number))

@@ -577,11 +577,7 @@ fn read_part_keys(r: &mut Reader<'_>, sessions: &[(Day, u32)]) -> Result<Vec<(Da
 }
 
 /// Reads what [`write_counted`] wrote; `latest` tells whether each batch has the latest moment that its client named.
-fn read_counted(
-    r: &mut Reader<'_>,
-    latest: bool,
-    mut each: impl FnMut(Mark, Option<Timestamp>, Vec<u64>),
-) -> Result<(), StateBodyError> {
+fn read_counted(r: &mut Reader<'_>, latest: bool, mut each: impl FnMut(Mark, Option<Timestamp>, Vec<u64>)) -> Result<(), StateBodyError> {
     let mut last = 0_i64;
     for _ in 0..r.count("window")? {
         last = last.wrapping_add(r.signed("window")?);

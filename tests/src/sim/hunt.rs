@@ -21,9 +21,14 @@ pub fn plans(mutant: Mutant, tries: u64) -> impl Iterator<Item = Plan> {
         let faults = [Faults::all(), Faults::many(), Faults::slow()][(n % 3) as usize];
         let events = if n <= tries * 2 / 3 { 200 } else { 600 };
         let days = if n % 5 < 2 { 20 } else { 0 };
-        let load = if Mutant::GIANT.contains(&mutant) { Load::GiantAccount } else { Load::ALL[(n % 4) as usize] };
-        Plan { faults, days, mutant: Some(mutant), ..Plan::new(1_000 + n, events, load) }
+        let load = Load::ALL[(n % 4) as usize];
+        Plan { faults, days, giants: giants(mutant, load), mutant: Some(mutant), ..Plan::new(1_000 + n, events, load) }
     })
+}
+
+/// Bugs in what only giants have are looked for where nearly every account is one.
+pub fn giants(mutant: Mutant, load: Load) -> Option<usize> {
+    if Mutant::GIANT.contains(&mutant) && load != Load::GiantAccount { Some(3) } else { Plan::new(0, 0, load).giants }
 }
 
 /// The first of the runs that sees the bug and is sound without it.

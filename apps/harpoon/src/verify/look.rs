@@ -224,7 +224,9 @@ impl<S: Store + Clone, C: Clock + Clone> Auditor<S, C> {
         let mut mapped = Vec::new();
         for stored in &states {
             match mappings.get(&stored.identity) {
-                Some(mapping) if is_named(&mapping.record, home, stored) || !own.contains(&stored.identity) => mapped.push((mapping, stored)),
+                Some(mapping) if is_named(&mapping.record, home, stored) || !own.contains(&stored.identity) => {
+                    mapped.push((mapping, stored))
+                }
                 other => {
                     let subject = Subject::Stray { home: home.clone(), identity: stored.identity };
                     let seen = digest(&[other.map_or(0, |mapping| mapping.version), stored.version]);

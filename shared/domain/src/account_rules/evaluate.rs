@@ -62,7 +62,7 @@ impl CompiledAccountRuleset {
     }
 
     fn look_up<'a, L: FieldLookup + ?Sized>(&self, fields: &'a L) -> Vec<Seen<'a>> {
-        self.slots.iter().map(|slot| Seen::new(fields.field(&slot.name).map(|value| Known::of(value)), slot)).collect()
+        self.slots.iter().map(|slot| Seen::new(fields.field(&slot.name).map(Known::of), slot)).collect()
     }
 
     fn count(&self, seen: &[Seen<'_>], today: Day) -> Tally {
