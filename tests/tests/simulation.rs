@@ -54,11 +54,14 @@ fn the_same_plan_gives_the_same_run() {
 fn nothing_is_lost_or_doubled_whatever_goes_wrong() {
     // Over weeks, and within an hour, where no night's rescoring makes good what went wrong.
     let days = |seed: u64| if seed <= 2 { 20 } else { 0 };
-    let plans: Vec<Plan> = (1..=8).flat_map(|seed| Load::ALL.map(|load| Plan { days: days(seed), ..Plan::new(seed, 300, load) })).collect();
+    let mut plans: Vec<Plan> =
+        (1..=8).flat_map(|seed| Load::ALL.map(|load| Plan { days: days(seed), ..Plan::new(seed, 300, load) })).collect();
+    // Long enough that what expires is met again.
+    plans.push(Plan { days: 60, ..Plan::new(1, 2_000, Load::HotIdentity) });
     let (mut faults, mut giants) = (Counts::default(), 0);
     let mut violations = Vec::new();
     for report in run_all(&plans) {
-        assert_eq!(report.events, 300);
+        assert!(report.events >= 300);
         violations.extend(report.violations.iter().map(ToString::to_string));
         faults.merge(&report.faults);
         giants += report.giants;

@@ -26,6 +26,8 @@ const CONCURRENCY: usize = 16;
 const ATTEMPTS: usize = 8;
 /// How long the journal is kept: longer than any list goes without a refresh.
 const JOURNAL_LIFE_MS: i64 = 2 * domain::DAY_MS;
+/// Hosts' clocks are not further apart than this.
+const CLOCK_DIFFERENCE_MS: i64 = 10 * 60 * 1000;
 /// Homes in one entry of the journal.
 const JOURNAL_HOMES: usize = 500;
 
@@ -78,6 +80,7 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
         let served = before.as_ref().is_some_and(|before| before.record.served >= score.version);
         let waits = before.as_ref().and_then(|before| before.record.dwell_until).is_some_and(|until| until <= now);
         if served && !waits {
+            self.keep_due(workspace, home, before.as_ref(), now).await?;
             return Ok(before.filter(|_| !active(Mutant::LevelSendSkipped)));
         }
         let model = self.models.at_least(workspace, score.record.model).await?;
@@ -107,6 +110,23 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
             (None, _) => {}
         }
         Ok(Some(Versioned { version: version.saturating_add(1), record: outcome.standing }))
+    }
+
+    /// A level that is held back until a moment which is about to come by this host's clock may have been enqueued for that moment by a host
+    /// whose clock is right: the due item is put back, so that somebody looks when both agree.
+    async fn keep_due(
+        &self,
+        workspace: &WorkspaceId,
+        home: &Home,
+        before: Option<&Versioned<Standing>>,
+        now: Timestamp,
+    ) -> Result<(), StageError> {
+        match before.and_then(|before| before.record.dwell_until) {
+            Some(until) if until.millis_since(now) <= CLOCK_DIFFERENCE_MS => {
+                Ok(self.homes.store().write(put_due(workspace, home, until, 0)?).await?)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The engagement scores that the workspace's triggers watch, as of now: a trigger counts from the moment it was made.

@@ -48,12 +48,8 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
         // A home that was absorbed leaves a last record that says so, and the account that it belongs to now is scored.
         for _ in 0..ATTEMPTS * 2 {
             match self.try_score(workspace, &home, shards).await {
-                Ok(Scored::Done) => {
-                    served.homes.insert(home);
-                    return Ok(served);
-                }
-                Ok(Scored::Same(due_at)) => {
-                    served.ahead.extend(due_at.map(|due_at| (home.clone(), due_at)));
+                Ok(Scored::Done(kept)) => {
+                    served.ahead.extend(kept.map(|due_at| (home.clone(), due_at)));
                     served.homes.insert(home);
                     return Ok(served);
                 }
@@ -192,9 +188,9 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
                 return Ok(Scored::Unsent);
             }
             let due_at = before.and_then(|before| before.record.due_at);
-            return Ok(merged.map_or(Scored::Same(due_at), Scored::MergedInto));
+            return Ok(merged.map_or(Scored::Done(due_at), Scored::MergedInto));
         }
-        self.set_due(workspace, home, before.as_ref(), &mut record, now).await?;
+        let kept = self.set_due(workspace, home, before.as_ref(), &mut record, now).await?;
         let version = before.map_or(0, |before| before.version);
         let mut write = put_record(home_key(workspace, home, SCORE), version, &record)?;
         if active(Mutant::ScoreWrittenBlindly)
@@ -203,7 +199,7 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
             *condition = Condition::Always;
         }
         self.homes.store().write(write).await?;
-        Ok(merged.map_or(Scored::Done, Scored::MergedInto))
+        Ok(merged.map_or(Scored::Done(kept), Scored::MergedInto))
     }
 
     /// Whether the stored record follows from the very same inputs and its due item still lies ahead.
@@ -211,8 +207,8 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
         before.is_some_and(|before| before.record.stamp == record.stamp && before.record.due_at.is_none_or(|due| due > now))
     }
 
-    /// Stores a due item for the next change without an event, unless one lies ahead that is as early. It is stored before the record, so
-    /// that a crash in between leaves one too many, which is harmless.
+    /// Stores a due item for the next change without an event, unless one lies ahead that is as early, whose moment is answered. It is stored
+    /// before the record, so that a crash in between leaves one too many, which is harmless.
     async fn set_due(
         &self,
         workspace: &WorkspaceId,
@@ -220,15 +216,18 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
         before: Option<&Versioned<ScoreRecord>>,
         record: &mut ScoreRecord,
         now: Timestamp,
-    ) -> Result<(), StageError> {
+    ) -> Result<Option<Timestamp>, StageError> {
         let pending = before.and_then(|before| before.record.due_at).filter(|due| *due > now);
         match (pending, record.due_at) {
             (Some(pending), None) => record.due_at = Some(pending),
             (Some(pending), Some(next)) if pending <= next => record.due_at = Some(pending),
-            (_, Some(next)) => self.homes.store().write(put_due(workspace, home, next, 0)?).await?,
+            (_, Some(next)) => {
+                self.homes.store().write(put_due(workspace, home, next, 0)?).await?;
+                return Ok(None);
+            }
             (None, None) => {}
         }
-        Ok(())
+        Ok(pending)
     }
 }
 
@@ -237,14 +236,13 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
 pub struct Served {
     /// The homes whose record level has to look at.
     pub homes: BTreeSet<Home>,
-    /// Homes whose record was there already, with the moment of the due item that it names, which lies ahead by this host's clock.
+    /// Homes whose record names a due item that was there already, with its moment, which lies ahead by this host's clock.
     pub ahead: Vec<(Home, Timestamp)>,
 }
 
 enum Scored {
-    Done,
-    /// The record was there already; its due item lies ahead.
-    Same(Option<Timestamp>),
+    /// With the moment of the due item that was there already and lies ahead, when there is one.
+    Done(Option<Timestamp>),
     /// Only a deliberate bug leaves a send out.
     Unsent,
     MergedInto(AccountId),
@@ -300,7 +298,7 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Stage for Scor
 }
 
 impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C> {
-    /// A record that was there already names a due item that lies ahead by this host's clock. Rescore took it if its clock is right and
+    /// A record names a due item that was there already and lies ahead by this host's clock. Rescore took it if its clock is right and
     /// this one is slow: it is put back, so that the home is scored when both agree that its moment has come.
     async fn keep_due(&self, message: &AccountTouched, ahead: &BTreeMap<(WorkspaceId, Home), Timestamp>) -> Result<(), StoreError> {
         for home in message.homes.iter().filter(|_| !message.due.is_empty()) {

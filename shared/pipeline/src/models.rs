@@ -55,16 +55,26 @@ impl<S: Store, C: Clock> Models<S, C> {
         }
         let key = model_key(workspace);
         let refused = |source: String| StoreError::Refused { source: source.into() };
+        let default = default_model().map_err(|e| refused(e.to_string()))?;
+        let remembered = self.remembered(workspace).filter(|known| !Arc::ptr_eq(known, default));
         let model = match self.store.read(&key, Consistency::Strong).await? {
-            None => Arc::clone(default_model().map_err(|e| refused(e.to_string()))?),
-            Some(item) => {
-                let document: ModelDocument = records::from_item(&item)?;
-                let corrupt = |e| StoreError::Corrupt { key: Box::new(key.clone()), what: "model", source: Box::new(e) };
-                Arc::new(Model::compile(document).map_err(corrupt)?)
-            }
+            None => Arc::clone(default),
+            Some(item) => match remembered.filter(|known| known.version() == item.version) {
+                // Nothing was published: compiling it again would come to the same.
+                Some(known) => known,
+                None => {
+                    let document: ModelDocument = records::from_item(&item)?;
+                    let corrupt = |e| StoreError::Corrupt { key: Box::new(key.clone()), what: "model", source: Box::new(e) };
+                    Arc::new(Model::compile(document).map_err(corrupt)?)
+                }
+            },
         };
         self.cache.lock().unwrap_or_else(PoisonError::into_inner).insert(workspace.clone(), (now, Arc::clone(&model)));
         Ok(model)
+    }
+
+    fn remembered(&self, workspace: &WorkspaceId) -> Option<Arc<Model>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(workspace).map(|(_, model)| Arc::clone(model))
     }
 
     /// Publishes a model: its version must be one more than the current one's.
