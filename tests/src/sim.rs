@@ -84,7 +84,7 @@ impl Plan {
         let mutant = self.mutant.map(|mutant| format!(" --mutant {mutant:?}")).unwrap_or_default();
         let load = load.as_str();
         format!(
-            "cargo run -p harpoon-tests --profile soak --bin soak -- --seed {seed} --events {events} --load {load} --days {days}{faults}{giants}{mutant}"
+            "cargo run -p harpoon-tests --release --bin soak -- --seed {seed} --events {events} --load {load} --days {days}{faults}{giants}{mutant}"
         )
     }
 }
