@@ -29,7 +29,7 @@ bench: ## Benchmarks, in small; SIZE=full makes the figures of docs/performance.
 	cargo bench -p harpoon-tests --bench rules
 	cargo bench -p harpoon-tests --bench ingest
 	cargo bench -p harpoon-tests --bench stages
-	cargo bench -p harpoon-tests --bench store -- --size $(or $(SIZE),small)
+	cargo bench -p harpoon-tests --bench store -- $(if $(filter full,$(SIZE)),--size full --accounts 100000 --evaluations 1000000,--accounts 2000 --rounds 2 --embedded-rounds 1)
 
 soak: ## Ten million events under a million faults, then 100 kill -9; EVENTS=100000 KILLS=20 for less
 	cargo run --release -p harpoon-tests --bin soak -- --events $(or $(EVENTS),10000000)
