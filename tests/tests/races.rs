@@ -220,3 +220,29 @@ async fn a_second_reader_sees_the_same() {
         homes.account(&world.workspace, &domain::AccountId::new("quarrystone-mills.com").unwrap(), Consistency::Strong).await.unwrap();
     assert_eq!(found.unwrap().record.domains, ["quarrystone-mills.com"]);
 }
+
+#[tokio::test]
+async fn an_account_that_is_due_is_not_forgotten_by_a_scorer_whose_clock_is_slow() {
+    let world = World::new();
+    let at = world.now();
+    let events = vec![identify("m1", "u1", "ada@quarrystone-mills.com", at).build(), track("m2", "u1", "Demo Requested", at).build()];
+    world.take(events).await.unwrap();
+    let due = world.score_of("quarrystone-mills.com").await.unwrap().due_at.unwrap();
+
+    // A minute after its moment rescore enqueues it, and a host whose clock is two minutes slow serves the message.
+    world.clock.set(due.plus_millis(60_000));
+    world.rescorer.run().await.unwrap();
+    let slow = Arc::new(ManualClock::at(due.plus_millis(-60_000)));
+    let scorer = score::Scorer::new(Arc::clone(&world.store), Arc::clone(&world.to_level), slow);
+    let touched = world.touched();
+    assert!(!touched.is_empty());
+    for message in touched {
+        world.run(&scorer, message).await.unwrap();
+    }
+    assert_eq!(world.score_of("quarrystone-mills.com").await.unwrap().as_of, at.day());
+
+    world.clock.set(due.plus_millis(30 * 60_000));
+    world.rescorer.run().await.unwrap();
+    world.settle().await.unwrap();
+    assert_eq!(world.score_of("quarrystone-mills.com").await.unwrap().as_of, due.day());
+}

@@ -16,7 +16,7 @@ use pipeline::{
     messages::{self, MAX_MESSAGE_BYTES},
     models::Models,
     notify::Triggers,
-    records::{JournalEntry, Standing, history_key, journal_key, lead_levels_key, standing_key, text},
+    records::{CLOCK_DIFFERENCE_MS, JournalEntry, Standing, history_key, journal_key, lead_levels_key, standing_key, text},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,8 +26,6 @@ const CONCURRENCY: usize = 16;
 const ATTEMPTS: usize = 8;
 /// How long the journal is kept: longer than any list goes without a refresh.
 const JOURNAL_LIFE_MS: i64 = 2 * domain::DAY_MS;
-/// Hosts' clocks are not further apart than this.
-const CLOCK_DIFFERENCE_MS: i64 = 10 * 60 * 1000;
 /// Homes in one entry of the journal.
 const JOURNAL_HOMES: usize = 500;
 
@@ -113,7 +111,7 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
     }
 
     /// A level that is held back until a moment which is about to come by this host's clock may have been enqueued for that moment by a host
-    /// whose clock is right: the due item is put back, so that somebody looks when both agree.
+    /// whose clock is right: another due item is put, for when all clocks agree.
     async fn keep_due(
         &self,
         workspace: &WorkspaceId,
@@ -123,7 +121,7 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
     ) -> Result<(), StageError> {
         match before.and_then(|before| before.record.dwell_until) {
             Some(until) if until.millis_since(now) <= CLOCK_DIFFERENCE_MS => {
-                Ok(self.homes.store().write(put_due(workspace, home, until, 0)?).await?)
+                Ok(self.homes.store().write(put_due(workspace, home, until.plus_millis(CLOCK_DIFFERENCE_MS), 0)?).await?)
             }
             _ => Ok(()),
         }

@@ -14,7 +14,7 @@ use pipeline::{
     Versioned, Write,
     homes::{Gathered, Head, HomeStore, Partition, StoredState, put_due, put_record, put_sum},
     models::Models,
-    records::{SCORE, ScoreRecord, ShardRecord, due_key_of, home_key},
+    records::{CLOCK_DIFFERENCE_MS, SCORE, ScoreRecord, ShardRecord, due_key_of, home_key},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -299,11 +299,13 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Stage for Scor
 
 impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C> {
     /// A record names a due item that was there already and lies ahead by this host's clock. Rescore took it if its clock is right and
-    /// this one is slow: it is put back, so that the home is scored when both agree that its moment has come.
+    /// this one is slow: another one is put, for when all clocks agree that the moment has come. Not the same one, which rescore may be about
+    /// to remove.
     async fn keep_due(&self, message: &AccountTouched, ahead: &BTreeMap<(WorkspaceId, Home), Timestamp>) -> Result<(), StoreError> {
         for home in message.homes.iter().filter(|_| !message.due.is_empty()) {
             if let Some(due_at) = ahead.get(&(message.workspace.clone(), home.clone())) {
-                self.homes.store().write(put_due(&message.workspace, home, *due_at, 0)?).await?;
+                let agreed = due_at.plus_millis(CLOCK_DIFFERENCE_MS);
+                self.homes.store().write(put_due(&message.workspace, home, agreed, 0)?).await?;
             }
         }
         Ok(())

@@ -20,6 +20,9 @@ use std::collections::BTreeMap;
 /// Over how many partitions rows, journals and due items are spread, so that none is hot.
 pub const SHARDS: u64 = 16;
 
+/// Hosts' clocks are not further apart than this: what each of them was to do at a moment has come for all of them so long after it.
+pub const CLOCK_DIFFERENCE_MS: i64 = 12 * 60 * 1000;
+
 fn shard(of: &str) -> u64 {
     hash64(&[of.as_bytes()]) % SHARDS
 }
