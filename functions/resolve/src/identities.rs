@@ -5,10 +5,11 @@ use crate::{
     fold::{Folded, resolved},
 };
 use domain::{
-    Identity, IdentityId, IdentityKind, Order, Shards, WorkspaceId, facts::Evidence, model::Model, resolution::Method, state::IdentityState,
+    Home, Identity, IdentityId, IdentityKind, Order, Shards, WorkspaceId, facts::Evidence, model::Model, resolution::Method,
+    state::IdentityState,
 };
 use pipeline::{
-    AccountTouched, Clock, Condition, Consistency, Queue, StageError, Store, StoreError,
+    AccountTouched, Clock, Condition, Consistency, Queue, StageError, Store, StoreError, Write,
     homes::{put_record, put_state},
     records::{IdentityMapping, Link, identity_key},
 };
@@ -63,7 +64,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         for loser in &unseated {
             self.place_again(&work.workspace, *loser, model, touched).await?;
         }
-        if unseated.is_empty() { Ok(()) } else { self.note_done(&work.workspace, user, &[], &unseated).await }
+        if unseated.is_empty() { Ok(()) } else { self.note_done(&work.workspace, user, &mapping.home, &[], &unseated).await }
     }
 
     /// Places a user again, takes along its anonymous ids, and lets the account adopt the company's domain.
@@ -82,7 +83,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             touched.add_all(self.retrying(|| self.try_follow(workspace, *id, user)).await?);
         }
         if !mapping.record.follow.is_empty() {
-            self.note_done(workspace, user, &mapping.record.follow, &[]).await?;
+            self.note_done(workspace, user, &mapping.record.home, &mapping.record.follow, &[]).await?;
         }
         if mapping.record.manual.is_none()
             && let Some(stored) = self.homes.state(workspace, &mapping.record).await?
@@ -239,7 +240,9 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         let mut mapping = known.record;
         mapping.home = leader.record.home;
         mapping.resolution = resolved(Method::Link);
-        let writes = self.move_writes(workspace, &left, &stored, &stored.state, known.version, &mapping)?;
+        let mut writes = self.move_writes(workspace, &left, &stored, &stored.state, known.version, &mapping)?;
+        // A user who is moved meanwhile, by a person say, must not be followed to where it was.
+        writes.push(Write::Check(identity_key(workspace, &user), Condition::Version(leader.version)));
         self.homes.store().transact(writes).await?;
         let shards = Shards::only(stored.shard);
         Ok(vec![(left, shards), (mapping.home, shards)])
@@ -250,6 +253,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         &self,
         workspace: &WorkspaceId,
         id: IdentityId,
+        home: &Home,
         followed: &[IdentityId],
         placed: &[IdentityId],
     ) -> Result<(), StageError> {
@@ -257,7 +261,10 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             let Some(mut user) = self.homes.mapping(workspace, &id, Consistency::Strong).await? else {
                 return Err(StageError::retry("the user's mapping is gone"));
             };
-            user.record.follow.retain(|waiting| !followed.contains(waiting));
+            // Who moved again since then has to be followed there.
+            if user.record.home == *home {
+                user.record.follow.retain(|waiting| !followed.contains(waiting));
+            }
             user.record.unseated.retain(|waiting| !placed.contains(waiting));
             let write = put_record(identity_key(workspace, &id), user.version, &user.record)?;
             Ok(self.homes.store().write(write).await?)
