@@ -632,9 +632,3 @@ async fn a_touch_of_a_giant_reads_its_shard_and_the_sums() {
     // At midnight every state is read and every sum written, with the score record and its next due item.
     assert_eq!((midnight.items_read, midnight.items_written), (1 + 1 + 64 + 1_000, 64 + 2));
 }
-
-#[tokio::test]
-#[ignore = "prints what a touch of ten thousand leads costs; run with --ignored --nocapture"]
-async fn a_touch_of_ten_thousand_leads() {
-    touch(10_000).await;
-}
