@@ -33,6 +33,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
+// What ships uses it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const CONNECTIONS: usize = 64;
 const EVENTS_PER_BATCH: usize = 10;
 /// `wk_bench:` as Basic authorization has it.

@@ -106,14 +106,15 @@ impl World {
 
     /// A message with this batch id.
     pub fn message_as(&self, batch: BatchId, events: Vec<Event>) -> EventsReceived {
-        let mut parcels: Vec<Parcel> = Vec::new();
+        let mut parcels: Vec<(Identity, Vec<Event>)> = Vec::new();
         for event in events {
             let Some(identity) = event.identity() else { continue };
-            match parcels.iter_mut().find(|parcel| parcel.identity == identity) {
-                Some(parcel) => parcel.events.push(event),
-                None => parcels.push(Parcel { identity, events: vec![event] }),
+            match parcels.iter_mut().find(|(known, _)| *known == identity) {
+                Some((_, events)) => events.push(event),
+                None => parcels.push((identity, vec![event])),
             }
         }
+        let parcels = parcels.into_iter().map(|(identity, events)| Parcel { identity, events: events.into() }).collect();
         EventsReceived { workspace: self.workspace.clone(), batch, received_at: self.now(), parcels, rejected: Vec::new() }
     }
 

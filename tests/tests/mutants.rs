@@ -29,7 +29,7 @@ const KNOWN: [(Mutant, u64, usize, Load, i64, Faults); 28] = [
     (Mutant::ResolveSendSkipped, 4, 200, Load::HotIdentity, 0, Faults::many()),
     (Mutant::MoveWithoutDue, 2, 200, Load::HotIdentity, 0, Faults::many()),
     (Mutant::MoveInTwoSteps, 1003, 200, Load::GiantAccount, 0, Faults::all()),
-    (Mutant::VersionAfterStates, 5006, 200, Load::HotIdentity, 0, Faults::slow()),
+    (Mutant::VersionAfterStates, 5040, 200, Load::HotIdentity, 0, Faults::slow()),
     (Mutant::ScoreWrittenBlindly, 1002, 200, Load::HotIdentity, 0, Faults::slow()),
     (Mutant::ScoreSendSkipped, 1001, 200, Load::HotAccount, 20, Faults::many()),
     (Mutant::OldModelWrites, 1002, 200, Load::HotIdentity, 0, Faults::slow()),
@@ -43,7 +43,7 @@ const KNOWN: [(Mutant, u64, usize, Load, i64, Faults); 28] = [
     (Mutant::SplitLost, 1006, 200, Load::HotIdentity, 20, Faults::all()),
     (Mutant::ShardForgotten, 40, 200, Load::HotIdentity, 0, Faults::slow()),
     (Mutant::OldSumBelieved, 1004, 200, Load::GiantAccount, 0, Faults::many()),
-    (Mutant::VersionAfterSums, 2_113, 300, Load::Uniform, 0, Faults::slow()),
+    (Mutant::VersionAfterSums, 7_206, 300, Load::Uniform, 0, Faults::slow()),
 ];
 
 /// Further runs that are tried before a bug counts as survived.

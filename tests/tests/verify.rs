@@ -86,7 +86,7 @@ fn ada() -> Identity {
 
 async fn log(world: &World, identity: Identity, events: Vec<Event>) {
     let parcels = Parcels::new(Arc::clone(&world.store));
-    parcels.put(&world.workspace, world.batch_id(), &Parcel { identity, events }).await.unwrap();
+    parcels.put(&world.workspace, world.batch_id(), &Parcel { identity, events: events.into() }).await.unwrap();
 }
 
 async fn read(world: &World, key: &Key) -> Item {

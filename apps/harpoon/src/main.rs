@@ -8,6 +8,9 @@ use harpoon::{
 };
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Account-based marketing: tracking calls in, scored accounts and notifications out.
 #[derive(Debug, Parser)]
 #[command(name = "harpoon", version)]

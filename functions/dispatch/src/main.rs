@@ -4,6 +4,9 @@ use aws::AwsClients;
 use dispatch::{Config, Dispatcher, HyperTransport, ModelDirectory, Settings};
 use pipeline::{SystemClock, secrets::FileKeySecrets};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> Result<(), aws::LambdaError> {
     aws::init_tracing();

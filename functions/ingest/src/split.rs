@@ -36,7 +36,7 @@ pub fn messages(
     let frame = frame_bytes(workspace, received_at);
     if rejected.is_empty() && events.iter().map(at_most).fold(frame, usize::saturating_add) <= MAX_MESSAGE_BYTES {
         // Most batches fit one message by far, and need no exact count.
-        let parcels: Vec<Parcel> = grouped(events).into_iter().map(|Group { identity, events }| Parcel { identity, events }).collect();
+        let parcels: Vec<Parcel> = grouped(events).into_iter().map(Group::parcel).collect();
         if parcels.is_empty() {
             return Vec::new();
         }
@@ -63,6 +63,12 @@ pub fn messages(
 struct Group {
     identity: Identity,
     events: Vec<Event>,
+}
+
+impl Group {
+    fn parcel(self) -> Parcel {
+        Parcel { identity: self.identity, events: self.events.into() }
+    }
 }
 
 /// Identities in the order in which they first appear.
@@ -103,7 +109,7 @@ impl Packing {
         let frame = encoded_bytes(&identity) + PARCEL_FRAME;
         let whole = sizes.iter().fold(frame, |sum, size| sum.saturating_add(*size));
         if whole <= self.capacity {
-            self.add_parcel(Parcel { identity, events }, whole);
+            self.add_parcel(Parcel { identity, events: events.into() }, whole);
             return;
         }
         // Each part is filled until the next event would not fit an empty message. So two parts of one identity never
@@ -112,13 +118,13 @@ impl Packing {
         let mut used = frame;
         for (event, size) in events.into_iter().zip(sizes) {
             if !part.is_empty() && used.saturating_add(size) > self.capacity {
-                self.add_parcel(Parcel { identity: identity.clone(), events: std::mem::take(&mut part) }, used);
+                self.add_parcel(Parcel { identity: identity.clone(), events: std::mem::take(&mut part).into() }, used);
                 used = frame;
             }
             part.push(event);
             used = used.saturating_add(size);
         }
-        self.add_parcel(Parcel { identity, events: part }, used);
+        self.add_parcel(Parcel { identity, events: part.into() }, used);
     }
 
     fn add_parcel(&mut self, parcel: Parcel, bytes: usize) {
@@ -181,7 +187,7 @@ fn no_event_takes_more_than_is_reckoned() {
         serde_json::from_str(&event.to_string()).unwrap()
     };
     for event in [event(""), event("x"), event(&id)] {
-        let parcel = Parcel { identity: event.identity().unwrap(), events: vec![event.clone()] };
+        let parcel = Parcel { identity: event.identity().unwrap(), events: vec![event.clone()].into() };
         let bytes = serde_json::to_string(&parcel).unwrap().len() + SEPARATOR;
         assert!(bytes <= at_most(&event), "{bytes} > {}", at_most(&event));
     }

@@ -5,6 +5,9 @@ use futures::FutureExt;
 use pipeline::SystemClock;
 use rescore::{Rescorer, config::Config};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> Result<(), aws::LambdaError> {
     aws::init_tracing();

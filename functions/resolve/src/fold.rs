@@ -1,8 +1,8 @@
 //! Folds an identity's parcels into its state and puts the state where it belongs.
 
-use crate::{Resolver, Touched, Work};
+use crate::{Patience, Resolver, Touched, Work};
 use domain::{
-    AccountId, Home, IdentityKind, Shard, Shards, Timestamp,
+    AccountId, BatchId, Home, IdentityKind, Shard, Shards, Timestamp,
     facts::Evidence,
     model::Model,
     mutant::{Mutant, active},
@@ -18,6 +18,12 @@ use std::sync::Arc;
 
 /// How often a fold is tried again when somebody else wrote in between, before the message comes again.
 const ATTEMPTS: usize = 12;
+
+/// How far from its own batches a fold that lost looks for parcels that others hold at the same moment, in milliseconds.
+const WAITING_MS: i64 = 5_000;
+
+/// How many of them it takes along.
+const WAITING: usize = 100;
 
 /// What one try to fold came to.
 enum Tried {
@@ -48,9 +54,9 @@ pub(crate) struct Folded {
 
 impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q, C> {
     /// Folds the parcels, which are stored already, and does everything that follows from them. Harmless to do again.
-    pub(crate) async fn fold_identity(&self, work: &Work) -> Result<Touched, StageError> {
+    pub(crate) async fn fold_identity(&self, work: &Work, patience: Patience) -> Result<Touched, StageError> {
         let model = self.models.current(&work.workspace).await?;
-        let folded = self.fold_parcels(work, &model).await?;
+        let folded = self.fold_parcels(work, &model, patience).await?;
         let mut touched = Touched::default();
         if active(Mutant::ResolveSendSkipped) && !folded.changed {
             return Ok(touched);
@@ -62,20 +68,37 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         Ok(touched)
     }
 
-    async fn fold_parcels(&self, work: &Work, model: &Arc<Model>) -> Result<Folded, StageError> {
+    async fn fold_parcels(&self, work: &Work, model: &Arc<Model>, patience: Patience) -> Result<Folded, StageError> {
         // An eventual read of the mapping is half as dear; whatever it misses shows when the state is not found or not as
         // read, and then the mapping is read again, strongly consistent.
         let mut consistency = Consistency::Eventual;
+        let mut joined = if patience == Patience::Full { Some(self.with_waiting(work).await?) } else { None };
         for _ in 0..ATTEMPTS {
-            match self.try_fold(work, model, consistency).await {
+            match self.try_fold(joined.as_ref().unwrap_or(work), model, consistency).await {
                 Ok(Tried::Done(folded)) => return Ok(folded),
                 Ok(Tried::Again) => {}
-                Err(e) if e.is_conflict() => {}
+                Err(e) if e.is_conflict() && patience == Patience::Full => joined = Some(self.with_waiting(work).await?),
                 Err(e) => return Err(e),
             }
             consistency = Consistency::Strong;
         }
         Err(StageError::retry("the state was changed by others at every attempt"))
+    }
+
+    /// Whoever loses to another fold takes along the parcels that others hold at this moment: they lie in the log already. So one of many folds
+    /// of the same identity does the work of all, and the others find theirs done, instead of losing to each other in turn.
+    async fn with_waiting(&self, work: &Work) -> Result<Work, StageError> {
+        let mut joined = work.clone();
+        let (Some((oldest, _)), Some((newest, _))) = (work.parcels.first_key_value(), work.parcels.last_key_value()) else {
+            return Ok(joined);
+        };
+        let from = oldest.at().plus_millis(-WAITING_MS);
+        let before = BatchId::new(newest.at().plus_millis(WAITING_MS), 0);
+        let waiting = self.parcels.newest(&work.workspace, &work.identity.id(), Some(before), WAITING, self.now()).await?;
+        for parcel in waiting.into_iter().filter(|parcel| parcel.batch.at() >= from) {
+            joined.parcels.entry(parcel.batch).or_insert_with(|| parcel.events.into());
+        }
+        Ok(joined)
     }
 
     async fn try_fold(&self, work: &Work, model: &Arc<Model>, consistency: Consistency) -> Result<Tried, StageError> {
@@ -127,7 +150,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         let mut state = stored.state.clone();
         let mut spilled = None;
         let mut added = 0;
-        for (batch, (_, events)) in &work.parcels {
+        for (batch, events) in &work.parcels {
             let mut fold = state.fold(*batch, events, spilled.as_ref(), now, matcher, mapping);
             if fold == Fold::NeedsSpilled {
                 let read = self.read_spilled(work, &stored.state).await?;

@@ -281,7 +281,7 @@ fn inherit(user: &mut IdentityMapping, anonymous: IdentityId, said: &Evidence) -
 /// The anonymous ids that the parcels name together with the user, with their earliest event, unless an event as early is noted.
 fn named_together(work: &Work, mapping: &IdentityMapping) -> BTreeMap<IdentityId, (Identity, Order)> {
     let mut news: BTreeMap<IdentityId, (Identity, Order)> = BTreeMap::new();
-    for event in work.parcels.values().flat_map(|(_, events)| events) {
+    for event in work.parcels.values().flatten() {
         // `alias` says that its previous id is this user; that is a link like any other.
         for value in [event.anonymous_id.as_deref(), event.previous_id.as_deref()].into_iter().flatten() {
             let anonymous = Identity::anonymous(value);

@@ -7,12 +7,12 @@ mod identities;
 mod own_fields;
 
 use domain::{
-    BatchId, Event, Home, Identity, IdentityId, Shards, Timestamp, WorkspaceId,
+    BatchId, Home, Identity, IdentityId, Shards, Timestamp, WorkspaceId,
     mutant::{Mutant, active},
 };
 use futures::{StreamExt, stream};
 use pipeline::{
-    AccountTouched, Clock, EventsReceived, Homes, Outcome, Parcel, Queue, Received, Stage, StageError, Store, homes::HomeStore,
+    AccountTouched, Clock, Events, EventsReceived, Homes, Outcome, Parcel, Queue, Received, Stage, StageError, Store, homes::HomeStore,
     models::Models, parcels::Parcels,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,12 +31,24 @@ pub struct Resolver<S, Q, C> {
     known: accounts::KnownAccounts,
 }
 
+/// How long a fold stands being overtaken by others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// Until it loses for the first time.
+    Little,
+    /// Many times, taking along what others hold.
+    Full,
+}
+
 /// One identity's parcels of this invocation.
+#[derive(Clone)]
 struct Work {
     workspace: WorkspaceId,
     identity: Identity,
-    /// By batch, oldest first, with the place of the message that brought it.
-    parcels: BTreeMap<BatchId, (usize, Vec<Event>)>,
+    /// By batch, oldest first.
+    parcels: BTreeMap<BatchId, Events>,
+    /// The places of the messages that brought them.
+    messages: Vec<usize>,
 }
 
 impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q, C> {
@@ -92,6 +104,17 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         }
         failed
     }
+
+    async fn fold_all(&self, work: Vec<Work>, patience: Patience) -> Vec<(Work, Result<Touched, StageError>)> {
+        stream::iter(work)
+            .map(|work| async move {
+                let done = self.fold_identity(&work, patience).await;
+                (work, done)
+            })
+            .buffer_unordered(CONCURRENCY)
+            .collect()
+            .await
+    }
 }
 
 impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Stage for Resolver<S, Q, C> {
@@ -102,35 +125,33 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Stage for Res
         let mut whole = self.put_rejected(&batch).await;
         let late = active(Mutant::StateBeforeParcel);
         let mut failed = if late { BTreeMap::new() } else { self.put_parcels(&batch).await };
-        let work = group(&batch, &failed);
-
-        let mut touched = Homes::default();
-        let mut results: Vec<_> = stream::iter(work)
-            .map(|work| async move {
-                let done = self.fold_identity(&work).await;
-                (work, done)
-            })
-            .buffer_unordered(CONCURRENCY)
-            .collect()
-            .await;
-        for (work, done) in results.drain(..) {
-            match done {
-                Ok(homes) => homes.0.into_iter().for_each(|(home, shards)| touched.add_shards(&work.workspace, home, shards)),
-                Err(e) => {
-                    let reason = e.to_string();
-                    tracing::warn!(stage = Self::NAME, identity.id = %work.identity.id(), error = %e, source = e.source_text(), "an identity's parcels were not folded");
-                    for (at, _) in work.parcels.values() {
-                        failed.insert((*at, work.identity.id()), StageError::retry(reason.clone()));
+        let (mut work, mut contended, mut unsent) = (group(&batch, &failed), Vec::new(), None);
+        // Whoever is contended by other invocations comes last, when score has been told of everybody else.
+        for patience in [Patience::Little, Patience::Full] {
+            let mut touched = Homes::default();
+            for (work, done) in self.fold_all(std::mem::take(&mut work), patience).await {
+                match done {
+                    Ok(homes) => homes.0.into_iter().for_each(|(home, shards)| touched.add_shards(&work.workspace, home, shards)),
+                    Err(e) if e.is_conflict() && patience == Patience::Little => contended.push(work),
+                    Err(e) => {
+                        let reason = e.to_string();
+                        tracing::warn!(stage = Self::NAME, identity.id = %work.identity.id(), error = %e, source = e.source_text(), "an identity's parcels were not folded");
+                        for at in &work.messages {
+                            failed.insert((*at, work.identity.id()), StageError::retry(reason.clone()));
+                        }
                     }
                 }
             }
+            // Write, then send, on every attempt: also what was found to be done already is sent.
+            if let Err(e) = send(&self.touched, touched).await {
+                unsent = Some(e.to_string());
+            }
+            work = std::mem::take(&mut contended);
         }
         if late {
             self.put_parcels(&batch).await;
         }
-        // Write, then send, on every attempt: also what was found to be done already is sent.
-        if let Err(e) = send(&self.touched, touched).await {
-            let reason = e.to_string();
+        if let Some(reason) = unsent {
             for at in 0..batch.len() {
                 whole.insert(at, StageError::retry(reason.clone()));
             }
@@ -158,9 +179,11 @@ fn group(batch: &[Received<EventsReceived>], failed: &BTreeMap<(usize, IdentityI
                 workspace: message.workspace.clone(),
                 identity: parcel.identity.clone(),
                 parcels: BTreeMap::new(),
+                messages: Vec::new(),
             });
             // The same message twice in one invocation brings the same parcel twice.
-            entry.parcels.entry(message.batch).or_insert_with(|| (at, parcel.events.clone()));
+            entry.parcels.entry(message.batch).or_insert_with(|| parcel.events.clone());
+            entry.messages.push(at);
         }
     }
     work.into_values().collect()

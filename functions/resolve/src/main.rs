@@ -4,6 +4,9 @@ use aws::AwsClients;
 use pipeline::SystemClock;
 use resolve::{Resolver, config::Config};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> Result<(), aws::LambdaError> {
     aws::init_tracing();

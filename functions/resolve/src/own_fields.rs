@@ -20,7 +20,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
     /// Merges what the parcels say about named accounts. Merging the same again changes nothing.
     pub(crate) async fn merge_own_fields(&self, work: &Work, model: &Model, touched: &mut Touched) -> Result<(), StageError> {
         let mut stated: BTreeMap<AccountId, (NamedAccount, Vec<StatedField>, u64)> = BTreeMap::new();
-        for event in work.parcels.values().flat_map(|(_, events)| events) {
+        for event in work.parcels.values().flatten() {
             let Some(named) = &event.account else { continue };
             let facts = field_facts(event, &mut EventView::new(event), &model.document.mapping);
             if !facts.is_empty() {

@@ -14,7 +14,7 @@ use pipeline::{
     Versioned, Write,
     homes::{Gathered, Head, HomeStore, Partition, StoredState, put_due, put_record, put_sum},
     models::Models,
-    records::{CLOCK_DIFFERENCE_MS, SCORE, ScoreRecord, ShardRecord, due_key_of, home_key},
+    records::{CLOCK_DIFFERENCE_MS, SCORE, ScoreHead, ScoreRecord, ShardRecord, due_key_of, home_key},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -70,7 +70,7 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
         // written after it fails our condition.
         let early =
             if active(Mutant::VersionAfterStates) { Some(self.homes.gather(workspace, home, Consistency::Strong).await?) } else { None };
-        let before = self.homes.score(workspace, home, Consistency::Strong).await?;
+        let before = self.homes.score_head(workspace, home).await?;
         if before.as_ref().is_some_and(|before| before.record.merged_into.is_some())
             && let Some(head) = self.absorbed(workspace, home).await?
         {
@@ -85,7 +85,7 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
         }
         let gathered = match early {
             Some(gathered) => gathered,
-            None => self.homes.gather(workspace, home, Consistency::Strong).await?,
+            None => self.homes.gather_after(workspace, home, before.as_ref(), Consistency::Strong).await?,
         };
         if gathered.is_giant() && gathered.own.account.as_ref().is_none_or(|account| account.record.merged_into.is_none()) {
             return self.score_giant(workspace, home, before, Shards::ALL).await;
@@ -121,12 +121,12 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
         &self,
         workspace: &WorkspaceId,
         home: &Home,
-        mut before: Option<Versioned<ScoreRecord>>,
+        mut before: Option<Versioned<ScoreHead>>,
         touched: Shards,
     ) -> Result<Scored, StageError> {
         let Head { gathered: head, sums: stored } = self.homes.head(workspace, home).await?;
         if active(Mutant::VersionAfterSums) {
-            before = self.homes.score(workspace, home, Consistency::Strong).await?;
+            before = self.homes.score_head(workspace, home).await?;
         }
         let known = stored.values().filter_map(|sum| sum.record.as_ref()).map(|sum| sum.model);
         let known = known.chain(before.as_ref().map(|before| before.record.model)).max();
@@ -178,7 +178,7 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
         &self,
         workspace: &WorkspaceId,
         home: &Home,
-        before: Option<Versioned<ScoreRecord>>,
+        before: Option<Versioned<ScoreHead>>,
         mut record: ScoreRecord,
         now: Timestamp,
     ) -> Result<Scored, StageError> {
@@ -203,7 +203,7 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
     }
 
     /// Whether the stored record follows from the very same inputs and its due item still lies ahead.
-    fn is_served(&self, before: Option<&Versioned<ScoreRecord>>, record: &ScoreRecord, now: Timestamp) -> bool {
+    fn is_served(&self, before: Option<&Versioned<ScoreHead>>, record: &ScoreRecord, now: Timestamp) -> bool {
         before.is_some_and(|before| before.record.stamp == record.stamp && before.record.due_at.is_none_or(|due| due > now))
     }
 
@@ -213,7 +213,7 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
         &self,
         workspace: &WorkspaceId,
         home: &Home,
-        before: Option<&Versioned<ScoreRecord>>,
+        before: Option<&Versioned<ScoreHead>>,
         record: &mut ScoreRecord,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, StageError> {

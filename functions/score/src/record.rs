@@ -13,7 +13,7 @@ use pipeline::{
     homes::{Gathered, StoredState},
     records::{AccountRecord, LeadScore, NAMED_LEADS, ScoreRecord, ShardRecord},
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write};
 
 /// Computes the record of a home as of `as_of` from all its states, whether it is giant or not.
 pub fn compute(home: &Home, gathered: &Gathered, model: &Model, as_of: Day, now: Timestamp) -> ScoreRecord {
@@ -48,7 +48,7 @@ pub fn sum(head: &Gathered, mut states: Vec<&StoredState>, model: &Model, as_of:
     states.sort_by_key(|stored| stored.identity);
     let mut text = String::new();
     for stored in &states {
-        text.push_str(&format!("{}{},", stored.identity, stored.version));
+        note(&mut text, format_args!("{}{},", stored.identity, stored.version));
     }
     let states: Vec<(IdentityId, &IdentityState)> = states.into_iter().map(|stored| (stored.identity, &stored.state)).collect();
     ShardRecord {
@@ -164,14 +164,19 @@ fn blank(Digests { stamp, inputs }: Digests, model: &Model, as_of: Day) -> Score
     }
 }
 
+/// Adds to a text, which never fails.
+fn note(text: &mut String, what: std::fmt::Arguments<'_>) {
+    let _ = text.write_fmt(what);
+}
+
 /// Digest of the versions of states and own fields: equal only when none was written in between.
 fn inputs_digest(gathered: &Gathered) -> u64 {
     let mut text = String::new();
     for partition in gathered.partitions() {
         let id = partition.account.as_ref().map_or("", |account| account.record.id.as_str());
-        text.push_str(&format!("{id}\0{}\0", partition.own.version));
+        note(&mut text, format_args!("{id}\0{}\0", partition.own.version));
         for stored in &partition.states {
-            text.push_str(&format!("{}{},", stored.identity, stored.version));
+            note(&mut text, format_args!("{}{},", stored.identity, stored.version));
         }
     }
     hash64(&[text.as_bytes()])

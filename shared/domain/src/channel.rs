@@ -60,19 +60,44 @@ impl Channel {
     }
 
     fn told_by(folded: &str) -> Self {
-        let has = |words: &[&str]| words.iter().any(|word| folded.contains(word));
-        if has(&["email", "newsletter"]) {
-            Self::Email
-        } else if has(&["adclick", "adview", "adimpression", "linkedinad", "advert"]) {
-            Self::Ads
-        } else if has(&["booth", "conference", "dinner", "attended", "inperson", "webinarattend"]) {
-            Self::InPerson
-        } else if has(&["meeting", "salescall", "callcompleted", "sdr"]) {
-            Self::Sales
-        } else if has(&["pageview", "pageviewed", "download", "formsubmit", "demorequest", "visit", "webinar", "viewedpage"]) {
-            Self::Website
-        } else {
-            Self::Product
+        let found = folded.char_indices().filter_map(|(at, _)| rank_of(folded.get(at..)?)).min();
+        found.and_then(|rank| WORDS.get(rank)).map_or(Self::Product, |(channel, _)| *channel)
+    }
+}
+
+/// What events are called that happen in a channel; the first channel of which an event's name holds a word is the one.
+const WORDS: [(Channel, &[&str]); 5] = [
+    (Channel::Email, &["email", "newsletter"]),
+    (Channel::Ads, &["adclick", "adview", "adimpression", "linkedinad", "advert"]),
+    (Channel::InPerson, &["booth", "conference", "dinner", "attended", "inperson", "webinarattend"]),
+    (Channel::Sales, &["meeting", "salescall", "callcompleted", "sdr"]),
+    (Channel::Website, &["pageview", "pageviewed", "download", "formsubmit", "demorequest", "visit", "webinar", "viewedpage"]),
+];
+
+/// The place in [`WORDS`] of the first channel with a word that the text begins with.
+fn rank_of(text: &str) -> Option<usize> {
+    let first = text.as_bytes().first();
+    let begins = |word: &&str| word.as_bytes().first() == first && text.starts_with(*word);
+    WORDS.iter().position(|(_, words)| words.iter().any(begins))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_first_channel_of_which_a_name_holds_a_word_is_the_one(
+            parts in proptest::collection::vec(
+                prop_oneof![proptest::sample::select(WORDS.iter().flat_map(|(_, words)| words.iter().copied()).collect::<Vec<_>>()), Just("é"), Just("x")],
+                0..4,
+            ),
+            cut in 0_usize..4,
+        ) {
+            let name: String = parts.concat().chars().skip(cut).collect();
+            let expected = WORDS.iter().find(|(_, words)| words.iter().any(|word| name.contains(word)));
+            prop_assert_eq!(Channel::told_by(&name), expected.map_or(Channel::Product, |(channel, _)| *channel));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How points fade. The only module with floating point; powers come from `libm`, so that every platform gives the same bits.
 
+use crate::facts::LOOK_BACK_DAYS;
 use serde::{Deserialize, Serialize};
 
 /// How the points of an event fade with its age in whole UTC days.
@@ -52,8 +53,7 @@ impl Decay {
                 if age == 0 {
                     return milli;
                 }
-                let exponent = -(age as f64) / f64::from((*days).max(1));
-                libm::round(milli as f64 * libm::exp2(exponent)) as i64
+                rounded_part(milli, left_of_half_life(*days, age))
             }
             Self::Step { steps } => {
                 let percent = steps.iter().filter(|step| i64::from(step.from_day) <= age).map(|step| step.percent).min().unwrap_or(100);
@@ -61,6 +61,42 @@ impl Decay {
             }
         }
     }
+}
+
+/// A decay whose powers are at hand for every age that is looked at.
+#[derive(Debug, Clone)]
+pub struct Fading {
+    decay: Decay,
+    /// By age in days, the part that a half-life leaves.
+    left: Vec<f64>,
+}
+
+impl Fading {
+    /// Prepares a decay.
+    pub fn new(decay: &Decay) -> Self {
+        let left = match decay {
+            Decay::HalfLife { days } => (0..=LOOK_BACK_DAYS).map(|age| left_of_half_life(*days, i64::from(age))).collect(),
+            Decay::None | Decay::Linear { .. } | Decay::Step { .. } => Vec::new(),
+        };
+        Self { decay: decay.clone(), left }
+    }
+
+    /// As [`Decay::apply`].
+    pub fn apply(&self, milli: i64, age: i32) -> i64 {
+        let age_days = usize::try_from(age).unwrap_or_default();
+        match self.left.get(age_days) {
+            Some(left) if age_days > 0 => rounded_part(milli, *left),
+            _ => self.decay.apply(milli, age),
+        }
+    }
+}
+
+fn left_of_half_life(days: u32, age: i64) -> f64 {
+    libm::exp2(-(age as f64) / f64::from(days.max(1)))
+}
+
+fn rounded_part(milli: i64, part: f64) -> i64 {
+    libm::round(milli as f64 * part) as i64
 }
 
 /// Divides by a positive number, rounding half away from zero.
@@ -117,6 +153,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_prepared_decay_gives_the_same_bits(decay in any_decay(), milli in any::<i64>(), age in -3_i32..500) {
+            prop_assert_eq!(Fading::new(&decay).apply(milli, age), decay.apply(milli, age));
+        }
+
         #[test]
         fn decay_never_raises(decay in any_decay(), milli in 0_i64..1_000_000_000, age in 0_i32..500) {
             let today = decay.apply(milli, age);

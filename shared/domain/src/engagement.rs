@@ -6,11 +6,15 @@ use crate::{
     event::fold_name,
     field::Number,
     hash64,
+    mapping::{BESIDE, KeySet, Root},
     scan::{Scanned, Scanner},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::{collections::BTreeMap, collections::BTreeSet, collections::HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 use thiserror::Error;
 
 /// A versioned set of event rules.
@@ -276,45 +280,96 @@ pub struct EventView<'e> {
 #[derive(Debug, Default)]
 struct Part<'e> {
     text: Option<&'e str>,
-    /// The members with their values as they are written; the inner `None` when only the parser can tell them.
-    members: Option<Option<Vec<(&'e str, &'e str)>>>,
+    /// The members, once they were looked at; the inner `None` when only the parser can tell them.
+    members: Option<Option<Members<'e>>>,
     tree: Option<Map<String, Value>>,
 }
 
-/// Members of a JSON object, their values as they are written. `None` when the text is not of the usual kind.
-fn members(text: &str) -> Option<Vec<(&str, &str)>> {
+/// Names of members and their values.
+type Members<'t> = Vec<(&'t str, Scanned<'t>)>;
+
+/// Members of a JSON object. `None` when the text is not of the usual kind.
+fn members(text: &str) -> Option<Members<'_>> {
     let mut members = Vec::with_capacity(12);
     let mut scanner = Scanner::new(text);
     scanner.object(|scanner, key| {
-        let value = scanner.text_of(|scanner| scanner.value(NESTED).map(drop))?;
-        members.push((key, value));
+        members.push((key, scanner.value(NESTED)?));
         Some(())
     })?;
     scanner.at_end().then_some(members)
 }
 
 /// The last member of this name is the one that holds, as for the parser.
-fn member<'t>(members: &[(&'t str, &'t str)], name: &str) -> Option<&'t str> {
+fn member<'t>(members: &[(&'t str, Scanned<'t>)], name: &str) -> Option<Scanned<'t>> {
     members.iter().rev().find(|(key, _)| *key == name).map(|(_, value)| *value)
 }
 
 /// Deeper objects are left to the parser.
 const NESTED: usize = 64;
 
-/// A value as the parser reads it; text of the usual kind without asking it.
-fn read_value(text: &str) -> Option<Value> {
-    let mut scanner = Scanner::new(text);
-    match scanner.value(1) {
-        Some(Scanned::Text(text)) => Some(Value::String(text.to_owned())),
-        Some(Scanned::Null) => Some(Value::Null),
-        Some(Scanned::Bool(flag)) => Some(Value::Bool(flag)),
-        _ => serde_json::from_str(text).ok(),
+/// A value that was found in an event.
+#[derive(Debug)]
+pub(crate) enum Found<'e> {
+    /// A text as it stands in the event.
+    Text(&'e str),
+    /// Any other value, and text that is written with escapes.
+    Read(Value),
+}
+
+impl<'e> Found<'e> {
+    /// A value as the parser reads it, which is asked only where it has to be.
+    fn new(value: Scanned<'e>) -> Option<Self> {
+        match value {
+            Scanned::Text(text) => Some(Self::Text(text)),
+            Scanned::Null => Some(Self::Read(Value::Null)),
+            Scanned::Bool(flag) => Some(Self::Read(Value::Bool(flag))),
+            Scanned::Whole(n) => Some(Self::Read(n.into())),
+            Scanned::Decimal(text) | Scanned::Other(text) => serde_json::from_str(text).ok().map(Self::Read),
+        }
+    }
+
+    pub(crate) const fn is_null(&self) -> bool {
+        matches!(self, Self::Read(Value::Null))
+    }
+
+    /// The value itself.
+    pub(crate) fn into_value(self) -> Value {
+        match self {
+            Self::Text(text) => Value::String(text.to_owned()),
+            Self::Read(value) => value,
+        }
+    }
+
+    /// The text, when it is one.
+    pub(crate) fn into_text(self) -> Option<Cow<'e, str>> {
+        match self {
+            Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::Read(Value::String(text)) => Some(Cow::Owned(text)),
+            Self::Read(_) => None,
+        }
+    }
+
+    /// As [`plain_text`].
+    pub(crate) fn plain_text(&self) -> Option<Cow<'e, str>> {
+        match self {
+            Self::Text(text) => Some(text.trim()).filter(|text| !text.is_empty()).map(Cow::Borrowed),
+            Self::Read(value) => plain_text(value).map(Cow::Owned),
+        }
     }
 }
 
 impl<'e> Part<'e> {
     fn of(object: Option<&'e crate::JsonObject>) -> Self {
-        Self { text: object.map(crate::JsonObject::as_str), ..Self::default() }
+        match object {
+            Some(object) => Self { text: Some(object.as_str()), ..Self::default() },
+            None => Self { members: Some(Some(Vec::new())), ..Self::default() },
+        }
+    }
+
+    /// The members; `None` when only the parser can tell them.
+    fn members(&mut self) -> Option<&Members<'e>> {
+        let text = self.text.unwrap_or_default();
+        self.members.get_or_insert_with(|| members(text)).as_ref()
     }
 
     fn tree(&mut self) -> &Map<String, Value> {
@@ -322,35 +377,50 @@ impl<'e> Part<'e> {
         self.tree.get_or_insert_with(|| text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default())
     }
 
+    /// Whether a member may have a name that begins like this. Never wrongly no.
+    fn may_name(&mut self, beginning: &str) -> bool {
+        self.members().is_none_or(|listed| listed.iter().any(|(name, _)| name.starts_with(beginning)))
+    }
+
     /// The value at a dotted path, null included. A key that itself holds dots wins over nesting.
-    fn value(&mut self, rest: &str) -> Option<Value> {
-        let text = self.text?;
-        let Some(listed) = self.members.get_or_insert_with(|| members(text)) else {
+    fn find(&mut self, rest: &str) -> Option<Found<'e>> {
+        let Some(listed) = self.members() else {
             let map = self.tree();
             if let Some(value) = map.get(rest) {
-                return Some(value.clone());
+                return Some(Found::Read(value.clone()));
             }
             let mut steps = rest.split('.');
             let first = map.get(steps.next()?)?;
-            return steps.try_fold(first, |value, step| value.as_object()?.get(step)).cloned();
+            return steps.try_fold(first, |value, step| value.as_object()?.get(step)).cloned().map(Found::Read);
         };
         if let Some(value) = member(listed, rest) {
-            return read_value(value);
+            return Found::new(value);
         }
         let (first, mut below) = rest.split_once('.')?;
         let mut value = member(listed, first)?;
         loop {
             let (step, deeper) = below.split_once('.').map_or((below, None), |(step, deeper)| (step, Some(deeper)));
-            let Some(listed) = members(value) else {
-                let tree: Value = serde_json::from_str(value).ok()?;
-                return below.split('.').try_fold(&tree, |value, step| value.as_object()?.get(step)).cloned();
+            let Scanned::Other(text) = value else { return None };
+            let Some(listed) = members(text) else {
+                let tree: Value = serde_json::from_str(text).ok()?;
+                return below.split('.').try_fold(&tree, |value, step| value.as_object()?.get(step)).cloned().map(Found::Read);
             };
             value = member(&listed, step)?;
             match deeper {
                 Some(deeper) => below = deeper,
-                None => return read_value(value),
+                None => return Found::new(value),
             }
         }
+    }
+
+    /// The members whose names are wanted, when `keys` holds any of them; of an object that only the parser can read all members.
+    fn pick(&mut self, keys: &KeySet) -> Option<Map<String, Value>> {
+        let Some(listed) = self.members() else { return Some(self.tree().clone()) };
+        if !listed.iter().any(|(name, _)| keys.holds(name)) {
+            return None;
+        }
+        let picked = listed.iter().filter(|(name, _)| keys.holds(name) || *name == BESIDE);
+        Some(picked.filter_map(|(name, value)| Some(((*name).to_owned(), Found::new(*value)?.into_value()))).collect())
     }
 }
 
@@ -370,52 +440,81 @@ impl<'e> EventView<'e> {
         self.event
     }
 
-    /// `properties` as a tree.
-    pub fn properties(&mut self) -> &Map<String, Value> {
-        self.properties.tree()
+    /// The members of an object that a mapping may look at; `None` when it has none of these keys.
+    pub(crate) fn pick(&mut self, root: Root, keys: &KeySet) -> Option<Map<String, Value>> {
+        match root {
+            Root::Properties => self.properties.pick(keys),
+            Root::Traits | Root::Group => self.traits.pick(keys),
+            Root::Context => self.context.pick(keys),
+        }
     }
 
-    /// `traits` as a tree.
-    pub fn traits(&mut self) -> &Map<String, Value> {
-        self.traits.tree()
+    /// Whether an object may have a member whose name begins like this. Never wrongly no.
+    pub(crate) fn may_name(&mut self, place: Place, beginning: &str) -> bool {
+        match place {
+            Place::Properties => self.properties.may_name(beginning),
+            Place::Traits => self.traits.may_name(beginning),
+            Place::Context => self.context.may_name(beginning),
+            Place::Name | Place::Nowhere => false,
+        }
     }
 
-    /// `context` as a tree.
-    pub fn context(&mut self) -> &Map<String, Value> {
-        self.context.tree()
+    /// The value at a dotted path below a place. Null counts as absent.
+    pub(crate) fn find(&mut self, place: Place, rest: &str) -> Option<Found<'e>> {
+        self.find_or_null(place, rest).filter(|found| !found.is_null())
     }
 
-    /// The names of the members of an object, unless only the parser can tell them.
-    pub(crate) fn names(&mut self, which: &str) -> Option<impl Iterator<Item = &'e str>> {
-        let part = match which {
-            "properties" => &mut self.properties,
-            "traits" => &mut self.traits,
-            _ => &mut self.context,
-        };
-        let text = part.text.unwrap_or("{}");
-        part.members.get_or_insert_with(|| members(text)).as_ref().map(|listed| listed.iter().map(|(name, _)| *name))
-    }
-
-    /// The value at a dotted path: `properties.…`, `traits.…`, `context.…` or `name`. Null counts as absent.
-    pub fn value(&mut self, path: &str) -> Option<Value> {
-        self.value_or_null(path).filter(|value| !value.is_null())
-    }
-
-    /// Like [`Self::value`], but null is an answer.
-    pub fn value_or_null(&mut self, path: &str) -> Option<Value> {
-        let (head, rest) = path.split_once('.').unwrap_or((path, ""));
-        match head {
-            "properties" => self.properties.value(rest),
-            "traits" => self.traits.value(rest),
-            "context" => self.context.value(rest),
-            "name" if rest.is_empty() => self.event.name.clone().map(Value::String),
-            _ => None,
+    /// Like [`Self::find`], but null is an answer.
+    pub(crate) fn find_or_null(&mut self, place: Place, rest: &str) -> Option<Found<'e>> {
+        match place {
+            Place::Properties => self.properties.find(rest),
+            Place::Traits => self.traits.find(rest),
+            Place::Context => self.context.find(rest),
+            Place::Name => self.event.name.as_deref().map(Found::Text),
+            Place::Nowhere => None,
         }
     }
 
     /// The first of the paths that holds text or a number, as text.
-    pub fn text(&mut self, paths: &[String]) -> Option<String> {
-        paths.iter().find_map(|path| plain_text(&self.value(path)?))
+    fn text(&mut self, paths: &[EventPath]) -> Option<Cow<'e, str>> {
+        paths.iter().find_map(|path| self.find(path.place, &path.rest)?.plain_text())
+    }
+}
+
+/// Where in an event a path begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Properties,
+    Traits,
+    Context,
+    /// The event's name.
+    Name,
+    /// No event has it.
+    Nowhere,
+}
+
+/// A dotted path: `properties.…`, `traits.…`, `context.…` or `name`.
+#[derive(Debug, Clone)]
+struct EventPath {
+    place: Place,
+    rest: String,
+}
+
+impl EventPath {
+    fn new(path: &str) -> Self {
+        let (head, rest) = path.split_once('.').unwrap_or((path, ""));
+        let place = match head {
+            "properties" => Place::Properties,
+            "traits" => Place::Traits,
+            "context" => Place::Context,
+            "name" if rest.is_empty() => Place::Name,
+            _ => Place::Nowhere,
+        };
+        Self { place, rest: rest.to_owned() }
+    }
+
+    fn all(paths: &[String]) -> Vec<Self> {
+        paths.iter().map(|path| Self::new(path)).collect()
     }
 }
 
@@ -430,30 +529,73 @@ pub fn plain_text(value: &Value) -> Option<String> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-impl EventFilter {
-    fn holds(&self, view: &mut EventView<'_>) -> bool {
-        self.paths.iter().any(|path| view.value(path).is_some_and(|found| self.compares(&found)))
+/// A filter with its paths and the text that it looks for at hand.
+#[derive(Debug, Clone)]
+struct CompiledFilter {
+    paths: Vec<EventPath>,
+    op: FilterOp,
+    value: Value,
+    /// The value in lower case, when it is text.
+    lower: Option<String>,
+}
+
+impl CompiledFilter {
+    fn new(filter: &EventFilter) -> Self {
+        let lower = filter.value.as_str().map(str::to_lowercase);
+        Self { paths: EventPath::all(&filter.paths), op: filter.op, value: filter.value.clone(), lower }
     }
 
-    fn compares(&self, found: &Value) -> bool {
-        let number =
-            |order: fn(Number, Number) -> bool| plain_number(found).zip(plain_number(&self.value)).is_some_and(|(a, b)| order(a, b));
-        let text = |test: fn(&str, &str) -> bool| {
-            plain_text(found).zip(self.value.as_str()).is_some_and(|(a, b)| test(&a.to_lowercase(), &b.to_lowercase()))
-        };
+    fn holds(&self, view: &mut EventView<'_>) -> bool {
+        self.paths.iter().any(|path| view.find(path.place, &path.rest).is_some_and(|found| self.compares(found)))
+    }
+
+    fn compares(&self, found: Found<'_>) -> bool {
+        let value = &self.value;
+        let text = |test: fn(&str, &str) -> bool| found.plain_text().zip(self.lower.as_ref()).is_some_and(|(a, b)| test(&a, b));
         match self.op {
             FilterOp::Exists => true,
-            FilterOp::Eq => same(found, &self.value),
-            FilterOp::Neq => !same(found, &self.value),
-            FilterOp::In => self.value.as_array().is_some_and(|list| list.iter().any(|one| same(found, one))),
-            FilterOp::Contains => text(|a, b| a.contains(b)),
-            FilterOp::StartsWith => text(|a, b| a.starts_with(b)),
-            FilterOp::Gt => number(|a, b| a > b),
-            FilterOp::Gte => number(|a, b| a >= b),
-            FilterOp::Lt => number(|a, b| a < b),
-            FilterOp::Lte => number(|a, b| a <= b),
+            FilterOp::Contains => text(contains_lower),
+            FilterOp::StartsWith => text(starts_with_lower),
+            FilterOp::Eq => same(&found.into_value(), value),
+            FilterOp::Neq => !same(&found.into_value(), value),
+            FilterOp::In => {
+                let found = found.into_value();
+                value.as_array().is_some_and(|list| list.iter().any(|one| same(&found, one)))
+            }
+            FilterOp::Gt => ordered(found, value, |a, b| a > b),
+            FilterOp::Gte => ordered(found, value, |a, b| a >= b),
+            FilterOp::Lt => ordered(found, value, |a, b| a < b),
+            FilterOp::Lte => ordered(found, value, |a, b| a <= b),
         }
     }
+}
+
+fn ordered(found: Found<'_>, value: &Value, order: fn(Number, Number) -> bool) -> bool {
+    plain_number(&found.into_value()).zip(plain_number(value)).is_some_and(|(a, b)| order(a, b))
+}
+
+/// Whether a text in lower case holds another one, which is in lower case.
+fn contains_lower(text: &str, lower: &str) -> bool {
+    if !text.is_ascii() {
+        return text.to_lowercase().contains(lower);
+    }
+    let Some(first) = lower.bytes().next() else { return true };
+    // This bit tells letters of the one case from those of the other; of other characters too many pass, which does no harm.
+    const CASE: u8 = 0x20;
+    let mut begins = text.bytes().enumerate().filter(|(_, byte)| byte | CASE == first | CASE);
+    begins.any(|(at, _)| text.get(at..).is_some_and(|rest| ascii_starts_with_lower(rest, lower)))
+}
+
+/// Whether a text in lower case begins with another one, which is in lower case.
+fn starts_with_lower(text: &str, lower: &str) -> bool {
+    if !text.is_ascii() {
+        return text.to_lowercase().starts_with(lower);
+    }
+    ascii_starts_with_lower(text, lower)
+}
+
+fn ascii_starts_with_lower(text: &str, lower: &str) -> bool {
+    text.as_bytes().get(..lower.len()).is_some_and(|beginning| beginning.eq_ignore_ascii_case(lower.as_bytes()))
 }
 
 /// A number, or text that is one.
@@ -478,9 +620,29 @@ fn same(a: &Value, b: &Value) -> bool {
 /// The matching parts of a ruleset, each once, ready to be asked.
 #[derive(Debug, Clone, Default)]
 pub struct Matcher {
-    parts: Vec<(PartId, MatchingPart)>,
+    parts: Vec<CompiledPart>,
     by_name: HashMap<String, Vec<usize>>,
     digest: u64,
+}
+
+/// A matching part as it is asked.
+#[derive(Debug, Clone)]
+struct CompiledPart {
+    id: PartId,
+    filters: Vec<CompiledFilter>,
+    count: CountMode,
+    /// Where the key of something that counts once stands.
+    keys: Vec<EventPath>,
+}
+
+impl CompiledPart {
+    fn new(id: PartId, part: MatchingPart) -> Self {
+        let keys = match &part.count {
+            CountMode::OncePerKey { paths } | CountMode::OncePerKeyAndDay { paths } => EventPath::all(paths),
+            _ => Vec::new(),
+        };
+        Self { id, filters: part.filters.iter().map(CompiledFilter::new).collect(), count: part.count, keys }
+    }
 }
 
 /// How long the key of something that counts once must be remembered.
@@ -516,7 +678,7 @@ impl Matcher {
             for name in names {
                 matcher.by_name.entry(name).or_default().push(matcher.parts.len());
             }
-            matcher.parts.push((id, part));
+            matcher.parts.push(CompiledPart::new(id, part));
         }
         matcher
     }
@@ -528,8 +690,8 @@ impl Matcher {
 
     /// How long a part's keys must be remembered. Keys of a part that is no longer asked for are kept.
     pub fn memory(&self, part: PartId) -> Memory {
-        let found = self.parts.binary_search_by_key(&part, |(id, _)| *id).ok().and_then(|place| self.parts.get(place));
-        match found.map(|(_, part)| &part.count) {
+        let found = self.parts.binary_search_by_key(&part, |part| part.id).ok().and_then(|place| self.parts.get(place));
+        match found.map(|part| &part.count) {
             Some(CountMode::OncePerSession) => Memory::Session,
             Some(CountMode::OncePerKeyAndDay { .. }) => Memory::Day,
             _ => Memory::Forever,
@@ -545,29 +707,117 @@ impl Matcher {
             return Vec::new();
         };
         let mut found = Vec::new();
-        for (id, part) in candidates.iter().filter_map(|i| self.parts.get(*i)) {
+        for part in candidates.iter().filter_map(|i| self.parts.get(*i)) {
             if part.filters.iter().all(|filter| filter.holds(view)) {
-                found.push((*id, counted(&part.count, view, session)));
+                found.push((part.id, part.counted(view, session)));
             }
         }
         found
     }
 }
 
-fn counted(mode: &CountMode, view: &mut EventView<'_>, session: u32) -> Counted {
-    let key = |view: &mut EventView<'_>, paths: &[String], day: &[u8]| {
-        let text = view.text(paths).unwrap_or_default().to_lowercase();
-        Counted::Key((hash64(&[text.as_bytes(), day]) >> 32) as u32)
-    };
-    match mode {
-        CountMode::Every | CountMode::OncePerDay => Counted::Day,
-        CountMode::OncePerLead => Counted::Key(0),
-        CountMode::OncePerSession => Counted::Key(session),
-        CountMode::OncePerKey { paths } => key(view, paths, &[]),
-        CountMode::OncePerKeyAndDay { paths } => {
-            let day = view.event().timestamp.day().0.to_le_bytes();
-            key(view, paths, &day)
+impl CompiledPart {
+    /// As what it counts an event that belongs to it.
+    fn counted(&self, view: &mut EventView<'_>, session: u32) -> Counted {
+        let key = |view: &mut EventView<'_>, day: &[u8]| {
+            let text = view.text(&self.keys).unwrap_or_default().to_lowercase();
+            Counted::Key((hash64(&[text.as_bytes(), day]) >> 32) as u32)
+        };
+        match &self.count {
+            CountMode::Every | CountMode::OncePerDay => Counted::Day,
+            CountMode::OncePerLead => Counted::Key(0),
+            CountMode::OncePerSession => Counted::Key(session),
+            CountMode::OncePerKey { .. } => key(view, &[]),
+            CountMode::OncePerKeyAndDay { .. } => {
+                let day = view.event().timestamp.day().0.to_le_bytes();
+                key(view, &day)
+            }
+            CountMode::OncePerHours { .. } => Counted::Minute,
         }
-        CountMode::OncePerHours { .. } => Counted::Minute,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{JsonObject, MessageId, Timestamp};
+    use proptest::prelude::*;
+
+    fn event(context: &str) -> Event {
+        Event {
+            message_id: MessageId::new("m").unwrap(),
+            kind: CallKind::Track,
+            name: Some("x".to_owned()),
+            user_id: None,
+            anonymous_id: None,
+            previous_id: None,
+            account: None,
+            timestamp: Timestamp::default(),
+            received_at: Timestamp::default(),
+            clamped: false,
+            skew_ms: None,
+            ip: None,
+            user_agent: None,
+            properties: None,
+            traits: None,
+            context: Some(JsonObject::from_raw(serde_json::from_str(context).unwrap())),
+        }
+    }
+
+    /// What the parser finds at a path: a key that itself holds dots wins over nesting, once.
+    fn parsed(context: &str, path: &str) -> Option<Value> {
+        let map: Map<String, Value> = serde_json::from_str(context).unwrap();
+        if let Some(value) = map.get(path) {
+            return Some(value.clone());
+        }
+        let mut steps = path.split('.');
+        let first = map.get(steps.next()?)?;
+        steps.try_fold(first, |value, step| value.as_object()?.get(step)).cloned()
+    }
+
+    fn any_json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just("null".to_owned()),
+            Just("true".to_owned()),
+            Just("-3.50".to_owned()),
+            Just("1e2".to_owned()),
+            "[a-z ]{0,4}".prop_map(|text| format!("\"{text}\"")),
+            Just(r#""a\nb""#.to_owned()),
+            Just("[1, {\"a\": 2}]".to_owned()),
+        ];
+        leaf.prop_recursive(3, 12, 3, |inner| {
+            let key = prop_oneof![Just("a"), Just("b"), Just("a.b"), Just("b.a"), Just("\\u0061")];
+            proptest::collection::vec((key, inner), 0..4).prop_map(|members| {
+                let members: Vec<String> = members.iter().map(|(key, value)| format!("\"{key}\": {value}")).collect();
+                format!("{{ {} }}", members.join(","))
+            })
+        })
+    }
+
+    fn any_object() -> impl Strategy<Value = String> {
+        (any_json(), any_json(), any_json()).prop_map(|(a, b, both)| format!(r#"{{"a": {a}, "b": {b}, "a.b": {both}, "a": {a}}}"#))
+    }
+
+    proptest! {
+        #[test]
+        fn a_view_finds_what_the_parser_finds(
+            context in prop_oneof![any_object(), any_json().prop_filter("an object", |text| text.starts_with('{'))],
+            path in "[ab](\\.[ab]){0,3}",
+        ) {
+            let event = event(&context);
+            let mut view = EventView::new(&event);
+            let found = view.find_or_null(Place::Context, &path).map(Found::into_value);
+            prop_assert_eq!(&found, &parsed(&context, &path));
+            let text = found.as_ref().and_then(plain_text);
+            prop_assert_eq!(view.text(&EventPath::all(&[format!("context.{path}")])).map(Cow::into_owned), text);
+            prop_assert!(view.may_name(Place::Context, "a") || parsed(&context, "a").is_none());
+        }
+
+        #[test]
+        fn text_is_compared_as_it_is_in_lower_case(text in "[a-cA-C\u{130}\u{212a}é]{0,12}", part in "[a-cA-C\u{130}k]{1,3}") {
+            let (lower, part) = (text.to_lowercase(), part.to_lowercase());
+            prop_assert_eq!(contains_lower(&text, &part), lower.contains(&part));
+            prop_assert_eq!(starts_with_lower(&text, &part), lower.starts_with(&part));
+        }
     }
 }

@@ -3,6 +3,7 @@
 use crate::{
     Day, IdentityId, Timestamp,
     account_rules::AccountScore,
+    decay::shown,
     field::FieldFacts,
     lead::Lead,
     model::Model,
@@ -93,39 +94,105 @@ impl<'s> Evaluation<'s> {
         if self.giant {
             return Some(self.as_of.plus(1));
         }
-        let now = self.shown_on(model, self.as_of, &self.engagement);
-        let changes = |day: &Day| self.shown_on(model, *day, &model.engagement.engagement(&self.bases, *day, false)) != now;
+        let now = self.points_on(model, self.as_of);
+        // What is cheaper to tell and changes more often is asked first.
+        let changes = |day: &Day| {
+            self.points_on(model, *day) != now
+                || self.account_on(model, *day) != self.account.score
+                || self.earning.surge(&model.document.surge, *day).active != self.surge.active
+        };
         let ahead = self.as_of.plus(AHEAD_DAYS);
         Some((1..AHEAD_DAYS).map(|days| self.as_of.plus(days)).find(changes).unwrap_or(ahead))
     }
 
-    fn shown_on(&self, model: &Model, day: Day, engagement: &Engagement) -> Shown {
-        // The level that a lead's score asks for, and the one that hysteresis would let it keep.
+    fn points_on(&self, model: &Model, day: Day) -> Points {
+        let (account, leads) = model.engagement.totals(&self.bases, day);
         let lead_levels = &model.document.lead_levels;
-        let bounds = |shown: i64| Some((lead_levels.natural(shown)?.min, lead_levels.kept(shown)?.min));
-        let mut levels: Vec<(IdentityId, (i64, i64))> =
-            engagement.leads.iter().filter_map(|lead| Some((lead.lead, bounds(lead.shown())?))).collect();
-        levels.sort_unstable();
-        Shown {
-            account: if day == self.as_of {
-                self.account.score
-            } else if model.account.depends_on_date() {
-                model.account.evaluate(&self.fields, day.start()).score
-            } else {
-                self.account.score
-            },
-            engagement: engagement.shown(),
-            surge: self.earning.surge(&model.document.surge, day).active,
-            levels,
-        }
+        let bounds = |milli: i64| Some((lead_levels.natural(shown(milli))?.min, lead_levels.kept(shown(milli))?.min));
+        Points { account: shown(account), levels: leads.into_iter().map(bounds).collect() }
+    }
+
+    fn account_on(&self, model: &Model, day: Day) -> i32 {
+        if model.account.depends_on_date() { model.account.tally(&self.fields, day.start()).score } else { self.account.score }
     }
 }
 
-/// What people see of a home.
+/// What people see of a home's engagement.
 #[derive(Debug, PartialEq, Eq)]
-struct Shown {
-    account: i32,
-    engagement: i64,
-    surge: bool,
-    levels: Vec<(IdentityId, (i64, i64))>,
+struct Points {
+    account: i64,
+    /// For each lead the level that its score asks for, and the one that hysteresis would let it keep.
+    levels: Vec<Option<(i64, i64)>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Identity,
+        engagement::{Aggregation, PartId},
+        facts::{Matched, PerDay},
+        model::default_document,
+    };
+    use proptest::prelude::*;
+
+    const TODAY: Day = Day(20_000);
+
+    /// Everything that people see on a day, from whole evaluations.
+    fn seen(model: &Model, states: &[IdentityState], day: Day) -> (i32, i64, bool, Vec<(IdentityId, (i64, i64))>) {
+        let evaluation = Evaluation::new(model, inputs(states), day);
+        let levels = &model.document.lead_levels;
+        let bounds = |shown: i64| (levels.natural(shown).unwrap().min, levels.kept(shown).unwrap().min);
+        let mut leads: Vec<_> = evaluation.engagement.leads.iter().map(|lead| (lead.lead, bounds(lead.shown()))).collect();
+        leads.sort_unstable();
+        (evaluation.account.score, evaluation.engagement.shown(), evaluation.surge.active, leads)
+    }
+
+    fn inputs(states: &[IdentityState]) -> Inputs<'_> {
+        Inputs { own: FieldFacts::new(), states: states.iter().map(|state| (state.identity.id(), state)).collect(), giant: false }
+    }
+
+    fn state(model: &Model, who: usize, matched: &[(usize, i32, u32)]) -> IdentityState {
+        let mut state = IdentityState::new(Identity::user(&who.to_string()), &model.matcher);
+        let parts: Vec<PartId> = model.engagement.ruleset.rules.iter().map(|rule| rule.part.id()).collect();
+        let mut days: std::collections::BTreeMap<PartId, PerDay> = std::collections::BTreeMap::new();
+        for (rule, age, n) in matched {
+            let (part, day) = (parts[rule % parts.len()], TODAY.plus(-age));
+            *days.entry(part).or_default().entry(day).or_default() += n;
+            state.facts.keys.entry(part).or_default().insert(*n, day);
+            state.facts.minutes.entry(part).or_default().insert(u32::try_from(day.0 * 1440).unwrap(), ());
+            state.facts.first_seen = state.facts.first_seen.min(Some(day.start())).or(Some(day.start()));
+            state.facts.last_seen = state.facts.last_seen.max(Some(day.start()));
+        }
+        state.facts.matched = days.into_iter().map(|(part, days)| Matched { parts: vec![part], days }).collect();
+        state
+    }
+
+    fn any_aggregation() -> impl Strategy<Value = Aggregation> {
+        prop_oneof![
+            Just(Aggregation::Sum),
+            Just(Aggregation::Max),
+            (1_u32..3).prop_map(|n| Aggregation::TopN { n }),
+            (0_u32..=100).prop_map(|percent| Aggregation::Diminishing { percent }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_next_change_is_the_first_day_on_which_an_evaluation_shows_something_else(
+            leads in proptest::collection::vec(proptest::collection::vec((0_usize..7, 0_i32..400, 1_u32..8), 0..6), 0..4),
+            aggregation in any_aggregation(),
+            lead_cap in prop_oneof![Just(0_i64), Just(20), Just(100)],
+        ) {
+            let mut document = default_document().unwrap();
+            (document.engagement.aggregation, document.engagement.lead_cap) = (aggregation, lead_cap);
+            let model = Model::compile(document).unwrap();
+            let states: Vec<IdentityState> = leads.iter().enumerate().map(|(who, matched)| state(&model, who, matched)).collect();
+            let now = seen(&model, &states, TODAY);
+            let first = (1..AHEAD_DAYS).map(|days| TODAY.plus(days)).find(|day| seen(&model, &states, *day) != now);
+            let counted = leads.iter().any(|matched| !matched.is_empty());
+            let expected = if counted || model.account.depends_on_date() { Some(first.unwrap_or(TODAY.plus(AHEAD_DAYS))) } else { None };
+            prop_assert_eq!(Evaluation::new(&model, inputs(&states), TODAY).next_change(&model), expected);
+        }
+    }
 }

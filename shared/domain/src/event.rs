@@ -3,6 +3,7 @@
 use crate::{AccountId, Identity, MessageId, Timestamp, hash64};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
+use std::borrow::Cow;
 
 /// Which call of the tracking API made the event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -160,14 +161,14 @@ impl Event {
     }
 
     /// The name by which rules know the event, folded by [`fold_name`]. A page call is `pageview`, a screen call `screenview`.
-    pub fn folded_name(&self) -> String {
+    pub fn folded_name(&self) -> Cow<'_, str> {
         match self.kind {
-            CallKind::Track | CallKind::AccountEvent => self.name.as_deref().map(fold_name).unwrap_or_default(),
-            CallKind::Page => "pageview".to_owned(),
-            CallKind::Screen => "screenview".to_owned(),
-            CallKind::Identify => "identify".to_owned(),
-            CallKind::Group => "group".to_owned(),
-            CallKind::Alias => "alias".to_owned(),
+            CallKind::Track | CallKind::AccountEvent => self.name.as_deref().map(folded).unwrap_or_default(),
+            CallKind::Page => Cow::Borrowed("pageview"),
+            CallKind::Screen => Cow::Borrowed("screenview"),
+            CallKind::Identify => Cow::Borrowed("identify"),
+            CallKind::Group => Cow::Borrowed("group"),
+            CallKind::Alias => Cow::Borrowed("alias"),
         }
     }
 
@@ -190,12 +191,35 @@ pub struct Order {
 
 /// Folds an event name so that `Page View`, `page_view` and `page-view` are one.
 pub fn fold_name(name: &str) -> String {
-    name.chars().filter(|c| !matches!(c, ' ' | '_' | '-')).flat_map(char::to_lowercase).collect()
+    folded(name).into_owned()
+}
+
+/// As [`fold_name`]; a name that is folded already is not copied.
+pub fn folded(name: &str) -> Cow<'_, str> {
+    let parts = |byte: &u8| matches!(byte, b' ' | b'_' | b'-');
+    if !name.is_ascii() {
+        return name.chars().filter(|c| !matches!(c, ' ' | '_' | '-')).flat_map(char::to_lowercase).collect();
+    }
+    if name.bytes().all(|byte| !parts(&byte) && !byte.is_ascii_uppercase()) {
+        return Cow::Borrowed(name);
+    }
+    let mut folded = String::with_capacity(name.len());
+    folded.extend(name.bytes().filter(|byte| !parts(byte)).map(|byte| char::from(byte.to_ascii_lowercase())));
+    Cow::Owned(folded)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn names_are_folded_character_by_character(name in "[a-zA-Z _-]{0,12}|[a-z]{0,8}|\\PC{0,12}") {
+            let expected: String = name.chars().filter(|c| !matches!(c, ' ' | '_' | '-')).flat_map(char::to_lowercase).collect();
+            prop_assert_eq!(fold_name(&name), expected);
+        }
+    }
 
     #[test]
     fn event_names_match_without_case_spaces_and_dashes() {

@@ -5,7 +5,7 @@
 
 use crate::{
     Channel, Day, Event, NamedAccount, Order, Timestamp,
-    engagement::{Counted, EventView, Matcher, Memory, PartId, plain_text},
+    engagement::{Counted, EventView, Found, Matcher, Memory, PartId, Place, plain_text},
     event::CallKind,
     field::FieldFacts,
     hash64,
@@ -154,15 +154,13 @@ pub struct Matched {
 
 /// Part of a session's key that is the half hour in which an event without a session id happened.
 fn session_key(event: &Event, view: &mut EventView<'_>) -> u32 {
-    // Most events state none: then the text does not even hold the word.
-    let says = |object: &Option<crate::JsonObject>| object.as_ref().is_some_and(|object| may_hold(object.as_str(), "ession"));
-    let in_context: &[&str] = &["context.sessionId", "context.session.id", "context.session_id"];
-    let in_properties: &[&str] = &["properties.session_id", "properties.sessionId"];
-    let stated = [(says(&event.context), in_context), (says(&event.properties), in_properties)]
-        .into_iter()
-        .filter(|(says, _)| *says)
-        .flat_map(|(_, paths)| paths)
-        .find_map(|path| plain_text(&view.value(path)?));
+    // Most events state none: then no name even begins like it.
+    let mut stated = |place: Place, paths: &[&str]| {
+        let may = view.may_name(place, "session");
+        paths.iter().filter(|_| may).find_map(|path| view.find(place, path)?.plain_text())
+    };
+    let stated = stated(Place::Context, &["sessionId", "session.id", "session_id"])
+        .or_else(|| stated(Place::Properties, &["session_id", "sessionId"]));
     let hash = match stated {
         Some(id) => {
             let epoch = event.timestamp.day().0.div_euclid(SESSION_EPOCH_DAYS);
@@ -172,11 +170,6 @@ fn session_key(event: &Event, view: &mut EventView<'_>) -> u32 {
     };
     // 24 bits: of two people in ten thousand with sixty sessions, one is counted a session short; every bit is stored for every session.
     (hash >> 40) as u32
-}
-
-/// Whether a JSON text may hold a word, which an escape may hide.
-fn may_hold(json: &str, word: &str) -> bool {
-    json.contains(word) || json.contains('\\')
 }
 
 fn earliest(map: &mut LiteMap<u32, Day>, key: u32, day: Day) {
@@ -233,9 +226,8 @@ impl Facts {
     fn absorb_activity(&mut self, event: &Event, view: &mut EventView<'_>, matcher: &Matcher) {
         let day = event.timestamp.day();
         let name = event.folded_name();
-        let says = event.properties.as_ref().is_some_and(|properties| may_hold(properties.as_str(), "\"channel\""));
-        let stated = if says { view.value("properties.channel") } else { None };
-        if let Some(channel) = Channel::of(event, &name, stated.as_ref().and_then(serde_json::Value::as_str)) {
+        let stated = view.find(Place::Properties, "channel").and_then(Found::into_text);
+        if let Some(channel) = Channel::of(event, &name, stated.as_deref()) {
             *self.channels.entry(channel).or_default().entry(day).or_default() += 1;
         }
         let session = session_key(event, view);
@@ -246,11 +238,11 @@ impl Facts {
         if matches.is_empty() {
             return;
         }
-        let parts: Vec<PartId> = matches.iter().map(|(part, _)| *part).collect();
-        let place = match self.matched.binary_search_by(|known| known.parts.cmp(&parts)) {
+        let parts = || matches.iter().map(|(part, _)| *part);
+        let place = match self.matched.binary_search_by(|known| known.parts.iter().copied().cmp(parts())) {
             Ok(place) => place,
             Err(place) => {
-                self.matched.insert(place, Matched { parts, days: PerDay::new() });
+                self.matched.insert(place, Matched { parts: parts().collect(), days: PerDay::new() });
                 place
             }
         };
@@ -270,19 +262,20 @@ impl Facts {
     }
 
     fn absorb_statements(&mut self, event: &Event, view: &mut EventView<'_>, mapping: &AccountMapping) {
-        let order = event.order();
         if let Some(account) = &event.account {
+            let order = event.order();
             let later = self.said.named.as_ref().is_none_or(|(known, _)| *known < order);
             if later && event.kind != CallKind::AccountEvent {
                 self.said.named = Some((order, account.clone()));
             }
         }
-        if let Some((kind, id)) = external_account(view)
-            && self.said.external.as_ref().is_none_or(|(known, _, _)| *known < order)
-        {
-            self.said.external = Some((order, kind, id));
+        if let Some((kind, id)) = external_account(view) {
+            let order = event.order();
+            if self.said.external.as_ref().is_none_or(|(known, _, _)| *known < order) {
+                self.said.external = Some((order, kind, id));
+            }
         }
-        self.absorb_traits(event, view, order);
+        self.absorb_traits(event, view);
         // Fields of an account that the event names go to that account, not with the lead.
         if event.account.is_none() {
             for fact in field_facts(event, view, mapping) {
@@ -291,21 +284,21 @@ impl Facts {
         }
     }
 
-    fn absorb_traits(&mut self, event: &Event, view: &mut EventView<'_>, order: Order) {
+    fn absorb_traits(&mut self, event: &Event, view: &mut EventView<'_>) {
         // A group call's traits describe the account; identify's describe the person. Other calls may carry the person's in
         // `context.traits`.
-        let in_context = event.context.as_ref().is_some_and(|context| may_hold(context.as_str(), "traits"));
-        let about: &[&str] = match event.kind {
-            CallKind::Identify => &["traits", "context.traits"],
+        let about: &[(Place, &str)] = match event.kind {
+            CallKind::Identify => &[(Place::Traits, ""), (Place::Context, "traits.")],
             CallKind::AccountEvent => return,
-            _ if in_context => &["context.traits"],
+            _ if view.may_name(Place::Context, "traits") => &[(Place::Context, "traits.")],
             _ => return,
         };
+        let order = event.order();
         for (which, names) in Trait::READ {
             for name in names {
-                let found = about.iter().find_map(|place| view.value_or_null(&format!("{place}.{name}")));
+                let found = about.iter().find_map(|(place, above)| view.find_or_null(*place, &format!("{above}{name}")));
                 let Some(found) = found else { continue };
-                let text = plain_text(&found).map(|text| text.chars().take(256).collect::<String>());
+                let text = found.plain_text().map(|text| text.chars().take(256).collect::<String>());
                 if text.is_none() && !found.is_null() {
                     continue;
                 }
@@ -372,8 +365,7 @@ fn keep_first(keys: &mut LiteMap<u32, Day>) {
 
 /// An account's id in another system: `context.externalIds` with the collection `accounts`.
 fn external_account(view: &mut EventView<'_>) -> Option<(String, String)> {
-    view.event().context.as_ref().filter(|context| context.as_str().contains("externalIds"))?;
-    let ids = view.value("context.externalIds")?;
+    let ids = view.find(Place::Context, "externalIds")?.into_value();
     ids.as_array()?.iter().find_map(|entry| {
         let text = |name: &str| entry.get(name).and_then(plain_text).filter(|text| text.len() <= 256);
         let collection = text("collection")?;

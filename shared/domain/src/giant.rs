@@ -9,6 +9,7 @@ use crate::{
     account_rules::AccountScore,
     decay::shown,
     evaluate::Evaluation,
+    facts::PerDay,
     field::FieldFacts,
     lead::Lead,
     model::Model,
@@ -17,7 +18,6 @@ use crate::{
     surge::{Earning, SEEN_DAYS, Surge},
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
 /// A home with more identities than this is evaluated by shards, and stays so.
 pub const GIANT_IDENTITIES: usize = 200;
@@ -226,7 +226,7 @@ impl Scores {
     pub fn combine<'s>(model: &Model, own: FieldFacts, sums: impl Iterator<Item = &'s ShardSum> + Clone, as_of: Day) -> Self {
         let mut fields = own;
         let mut earning = Earning { counted: Some((as_of, Vec::new())), ..Earning::default() };
-        let mut events: BTreeMap<Day, u32> = BTreeMap::new();
+        let mut events = PerDay::new();
         let mut active: Vec<u32> = Vec::new();
         let mut leads: Vec<BestLead> = Vec::new();
         let mut reasons: Vec<Reason> = Vec::new();

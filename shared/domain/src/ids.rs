@@ -45,7 +45,8 @@ pub enum IdError {
     },
 }
 
-fn checked(text: &str, what: &'static str, max: usize) -> Result<String, IdError> {
+/// The trimmed text.
+fn checked<'t>(text: &'t str, what: &'static str, max: usize) -> Result<&'t str, IdError> {
     let text = text.trim();
     if text.is_empty() {
         return Err(IdError::Empty { what });
@@ -53,10 +54,13 @@ fn checked(text: &str, what: &'static str, max: usize) -> Result<String, IdError
     if text.len() > max {
         return Err(IdError::TooLong { what, max, got: text.len() });
     }
-    if let Some(c) = text.chars().find(|c| c.is_control()) {
+    // Most are plain, and bytes are looked at faster than characters.
+    let plain = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    let control = if plain { None } else { text.chars().find(|c| c.is_control()) };
+    if let Some(c) = control {
         return Err(IdError::Character { what, found: c.escape_default().to_string() });
     }
-    Ok(text.to_owned())
+    Ok(text)
 }
 
 macro_rules! text_id {
@@ -69,7 +73,7 @@ macro_rules! text_id {
         impl $name {
             /// Trims and checks the text.
             pub fn new(text: &str) -> Result<Self, IdError> {
-                checked(text, $what, $max).map(Self)
+                checked(text, $what, $max).map(|text| Self(text.to_owned()))
             }
 
             /// The text.
@@ -81,7 +85,8 @@ macro_rules! text_id {
         impl TryFrom<String> for $name {
             type Error = IdError;
             fn try_from(text: String) -> Result<Self, IdError> {
-                Self::new(&text)
+                let trimmed = checked(&text, $what, $max)?;
+                Ok(Self(if trimmed.len() == text.len() { text } else { trimmed.to_owned() }))
             }
         }
 
@@ -115,6 +120,14 @@ text_id!(
     /// A destination's id.
     DestinationId, "destination id", 64
 );
+text_id!(
+    /// A ruleset's id, of any kind.
+    RulesetId, "ruleset id", 64
+);
+text_id!(
+    /// The id of a job that runs in the background.
+    JobId, "job id", 64
+);
 
 /// One isolated customer of a deployment. Lower-case letters, digits, `-` and `_`; it is part of every key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -128,7 +141,7 @@ impl WorkspaceId {
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
         match text.chars().find(|c| !fits(*c)) {
             Some(c) => Err(IdError::Character { what: "workspace id", found: c.to_string() }),
-            None => Ok(Self(text)),
+            None => Ok(Self(text.to_owned())),
         }
     }
 
@@ -262,7 +275,9 @@ impl IdentityId {
 
 impl fmt::Display for IdentityId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
+        let mut digits = [0_u8; 32];
+        hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
+        f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -346,12 +361,12 @@ const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 impl fmt::Display for BatchId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for i in (0..26).rev() {
+        let mut digits = [b'0'; 26];
+        for (i, to) in digits.iter_mut().rev().enumerate() {
             let digit = ((self.0 >> (i * 5)) & 31) as usize;
-            let c = ALPHABET.get(digit).copied().unwrap_or(b'0');
-            write!(f, "{}", char::from(c))?;
+            *to = ALPHABET.get(digit).copied().unwrap_or(b'0');
         }
-        Ok(())
+        f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
     }
 }
 

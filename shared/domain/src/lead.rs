@@ -3,13 +3,16 @@
 use crate::{
     Day, IdentityId, IdentityKind, Timestamp,
     engagement::PartId,
-    facts::{Evidence, Facts, Minutes, PerDay, Trait},
+    facts::{Evidence, Matched, Minutes, PerDay, Trait},
     mail::EmailAddress,
     shard::Shard,
     state::IdentityState,
 };
 use litemap::LiteMap;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// An anonymous identity with more activity than this on a UTC day is taken for a machine: the day scores nothing.
 pub const ANONYMOUS_DAILY_LIMIT: u32 = 2_000;
@@ -29,31 +32,31 @@ pub struct Lead<'s> {
     pub identities: Vec<(IdentityId, &'s IdentityState)>,
 }
 
-/// What a lead's identities count together.
+/// What a lead's identities count together. Mostly one identity has it all, and nothing is copied.
 #[derive(Debug, Clone, Default)]
-pub struct LeadCounts {
+pub struct LeadCounts<'s> {
     /// Events by the set of parts that matched them.
-    pub matched: BTreeMap<Vec<PartId>, PerDay>,
+    pub matched: Vec<Cow<'s, Matched>>,
     /// The earliest day of each key.
-    pub keys: LiteMap<PartId, LiteMap<u32, Day>>,
+    pub keys: Cow<'s, LiteMap<PartId, LiteMap<u32, Day>>>,
     /// Minutes of events that count once in so many hours.
-    pub minutes: LiteMap<PartId, Minutes>,
+    pub minutes: Cow<'s, LiteMap<PartId, Minutes>>,
 }
 
 impl<'s> Lead<'s> {
     /// Finds the leads of a home. User ids with one personal e-mail address are one lead, an anonymous id belongs to the user
     /// id it is linked to; a role or shared mailbox unites nobody.
     pub fn group(states: &[(IdentityId, &'s IdentityState)]) -> Vec<Self> {
-        let address: BTreeMap<IdentityId, Option<String>> =
-            states.iter().map(|(id, state)| (*id, personal_address(&state.facts.said))).collect();
-        let mut groups: BTreeMap<String, Vec<(IdentityId, &'s IdentityState)>> = BTreeMap::new();
+        let address: BTreeMap<IdentityId, String> =
+            states.iter().filter_map(|(id, state)| Some((*id, personal_address(&state.facts.said)?))).collect();
+        let mut groups: BTreeMap<UnitedBy<'_>, Vec<(IdentityId, &'s IdentityState)>> = BTreeMap::new();
         for (id, state) in states {
             // A linked anonymous id follows its user's address; an address of its own does not move it elsewhere.
             let founder = state.link.unwrap_or(*id);
-            let key = match (state.identity.kind, address.get(&founder).cloned().flatten()) {
-                (IdentityKind::Account, _) => "account".to_owned(),
-                (_, Some(address)) => format!("address {address}"),
-                (_, None) => format!("identity {founder}"),
+            let key = match (state.identity.kind, address.get(&founder)) {
+                (IdentityKind::Account, _) => UnitedBy::Account,
+                (_, Some(address)) => UnitedBy::Address(address),
+                (_, None) => UnitedBy::Founder(founder),
             };
             groups.entry(key).or_default().push((*id, state));
         }
@@ -63,7 +66,7 @@ impl<'s> Lead<'s> {
                 identities.sort_by_key(|(id, state)| (state.identity.kind, state.facts.first_seen, *id));
                 let (id, state) = *identities.first()?;
                 let shard = Shard::of(state.identity.kind, id, state.link);
-                Some(Self { id, is_account: key == "account", shard, identities })
+                Some(Self { id, is_account: key == UnitedBy::Account, shard, identities })
             })
             .collect();
         leads.sort_by_key(|lead| lead.id);
@@ -99,6 +102,9 @@ impl<'s> Lead<'s> {
 
     /// Distinct sessions of all identities.
     pub fn sessions(&self) -> usize {
+        if let [(_, only)] = self.identities.as_slice() {
+            return only.facts.sessions.len();
+        }
         let sessions: BTreeSet<u32> = self.identities.iter().flat_map(|(_, state)| state.facts.sessions.keys().copied()).collect();
         sessions.len()
     }
@@ -127,34 +133,53 @@ impl<'s> Lead<'s> {
     }
 
     /// What its identities count together. Days on which an identity was over its daily limit are left out as a whole.
-    pub fn counts(&self) -> LeadCounts {
-        let mut counts = LeadCounts::default();
+    pub fn counts(&self) -> LeadCounts<'s> {
+        if let [(_, only)] = self.identities.as_slice()
+            && barred_days(only).is_empty()
+        {
+            let facts = &only.facts;
+            let matched = facts.matched.iter().map(Cow::Borrowed).collect();
+            return LeadCounts { matched, keys: Cow::Borrowed(&facts.keys), minutes: Cow::Borrowed(&facts.minutes) };
+        }
+        let mut all: BTreeMap<&[PartId], PerDay> = BTreeMap::new();
+        let (mut all_keys, mut all_minutes) = (LiteMap::<PartId, LiteMap<u32, Day>>::new(), LiteMap::<PartId, Minutes>::new());
         for (_, state) in &self.identities {
             let facts = &state.facts;
-            let limit = if state.identity.kind == IdentityKind::Anonymous { ANONYMOUS_DAILY_LIMIT } else { KNOWN_DAILY_LIMIT };
-            let barred = barred_days(facts, limit);
+            let barred = barred_days(state);
             for matched in &facts.matched {
-                let days = counts.matched.entry(matched.parts.clone()).or_default();
+                let days = all.entry(&matched.parts).or_default();
                 for (day, n) in matched.days.iter().filter(|(day, _)| !barred.contains(*day)) {
                     *days.entry(*day).or_default() += n;
                 }
             }
             for (part, keys) in facts.keys.iter() {
-                let known = counts.keys.entry(*part).or_default();
+                let known = all_keys.entry(*part).or_default();
                 for (key, day) in keys.iter().filter(|(_, day)| !barred.contains(day)) {
                     let first = known.entry(*key).or_insert(*day);
                     *first = (*first).min(*day);
                 }
             }
             for (part, minutes) in facts.minutes.iter() {
-                let known = counts.minutes.entry(*part).or_default();
+                let known = all_minutes.entry(*part).or_default();
                 for minute in minutes.keys().filter(|minute| !barred.contains(&minute_day(**minute))) {
                     known.insert(*minute, ());
                 }
             }
         }
-        counts
+        let matched = all.into_iter().map(|(parts, days)| Cow::Owned(Matched { parts: parts.to_vec(), days })).collect();
+        LeadCounts { matched, keys: Cow::Owned(all_keys), minutes: Cow::Owned(all_minutes) }
     }
+}
+
+/// What makes identities one lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum UnitedBy<'a> {
+    /// They stand for the account itself.
+    Account,
+    /// A personal e-mail address.
+    Address(&'a str),
+    /// A user id, or an anonymous id that is linked to none.
+    Founder(IdentityId),
 }
 
 /// The UTC day of a minute since the epoch.
@@ -162,7 +187,13 @@ pub fn minute_day(minute: u32) -> Day {
     Day(i32::try_from(minute / 1440).unwrap_or_default())
 }
 
-fn barred_days(facts: &Facts, limit: u32) -> BTreeSet<Day> {
+/// The days on which an identity was over its daily limit.
+fn barred_days(state: &IdentityState) -> BTreeSet<Day> {
+    let facts = &state.facts;
+    let limit = if state.identity.kind == IdentityKind::Anonymous { ANONYMOUS_DAILY_LIMIT } else { KNOWN_DAILY_LIMIT };
+    if facts.count <= u64::from(limit) {
+        return BTreeSet::new();
+    }
     let mut totals = PerDay::new();
     for days in facts.channels.values() {
         for (day, n) in days.iter() {

@@ -8,12 +8,12 @@ pub use path::{KeySet, PropertyPath, Root};
 use crate::{
     CallKind, Timestamp,
     engagement::EventView,
-    event::fold_name,
+    event::{fold_name, folded},
     field::{CoercionError, Currency, FieldName, FieldSource, FieldType, FieldValue, Keep},
     problem::{Problems, short},
 };
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 /// The mapping of a workspace that has declared none, as JSON.
 pub const DEFAULT_MAPPING: &str = include_str!("../../../infra/mappings/account-fields.json");
@@ -69,18 +69,20 @@ pub struct Extracted {
     pub source: FieldSource,
 }
 
-/// A call, as far as mappings look at it.
-pub trait CallContent {
+/// The member that names the currency of the amounts beside it.
+pub(crate) const BESIDE: &str = "currency";
+
+/// A call, as far as mappings look at it; its objects may live for `'c`.
+pub trait CallContent<'c> {
     /// Which call it is.
     fn kind(&self) -> CallKind;
     /// The name of the event, folded by [`fold_name`].
-    fn folded_name(&self) -> String;
+    fn folded_name(&self) -> Cow<'c, str>;
     /// When it happened.
     fn at(&self) -> Timestamp;
-    /// Whether `properties`, `traits` (also for [`Root::Group`]) or `context` may hold one of the keys. Cheap, and never wrongly no.
-    fn may_hold(&mut self, root: Root, keys: &KeySet) -> bool;
-    /// The object itself.
-    fn object(&mut self, root: Root) -> &Map<String, Value>;
+    /// `properties`, `traits` (also for [`Root::Group`]) or `context`: at least the members with these keys, and what [`BESIDE`] names. `None`
+    /// when it has none of the keys.
+    fn object(&mut self, root: Root, keys: &KeySet) -> Option<Cow<'c, Map<String, Value>>>;
 }
 
 /// A call whose objects are parsed already.
@@ -100,38 +102,34 @@ pub struct ParsedCall<'a> {
     pub context: &'a Map<String, Value>,
 }
 
-impl CallContent for ParsedCall<'_> {
+impl<'a> CallContent<'a> for ParsedCall<'a> {
     fn kind(&self) -> CallKind {
         self.kind
     }
 
-    fn folded_name(&self) -> String {
-        self.event_name.map(fold_name).unwrap_or_default()
+    fn folded_name(&self) -> Cow<'a, str> {
+        self.event_name.map(folded).unwrap_or_default()
     }
 
     fn at(&self) -> Timestamp {
         self.at
     }
 
-    fn may_hold(&mut self, _root: Root, _keys: &KeySet) -> bool {
-        true
-    }
-
-    fn object(&mut self, root: Root) -> &Map<String, Value> {
-        match root {
+    fn object(&mut self, root: Root, _keys: &KeySet) -> Option<Cow<'a, Map<String, Value>>> {
+        Some(Cow::Borrowed(match root {
             Root::Properties => self.properties,
             Root::Traits | Root::Group => self.traits,
             Root::Context => self.context,
-        }
+        }))
     }
 }
 
-impl CallContent for EventView<'_> {
+impl<'e> CallContent<'e> for EventView<'e> {
     fn kind(&self) -> CallKind {
         self.event().kind
     }
 
-    fn folded_name(&self) -> String {
+    fn folded_name(&self) -> Cow<'e, str> {
         self.event().folded_name()
     }
 
@@ -139,22 +137,8 @@ impl CallContent for EventView<'_> {
         self.event().timestamp
     }
 
-    fn may_hold(&mut self, root: Root, keys: &KeySet) -> bool {
-        let part = match root {
-            Root::Properties => "properties",
-            Root::Traits | Root::Group => "traits",
-            Root::Context => "context",
-        };
-        // What only the parser can tell may hold anything.
-        self.names(part).is_none_or(|mut names| names.any(|name| keys.holds(name)))
-    }
-
-    fn object(&mut self, root: Root) -> &Map<String, Value> {
-        match root {
-            Root::Properties => self.properties(),
-            Root::Traits | Root::Group => self.traits(),
-            Root::Context => self.context(),
-        }
+    fn object(&mut self, root: Root, keys: &KeySet) -> Option<Cow<'e, Map<String, Value>>> {
+        self.pick(root, keys).map(Cow::Owned)
     }
 }
 
@@ -164,21 +148,31 @@ pub struct AccountMapping {
     version: u64,
     currency: Currency,
     entries: Vec<FieldMapping>,
-    /// The keys of each root, and the folded event name of each entry.
-    keys: BTreeMap<Root, KeySet>,
+    /// The keys of each root, and for each key the entries that look at it.
+    keys: [(KeySet, Vec<Vec<usize>>); Root::ALL.len()],
+    /// The folded event name of each entry, and the entries that have one.
     events: Vec<Option<String>>,
+    timed: Vec<usize>,
 }
 
 impl AccountMapping {
     /// A mapping of these entries.
     pub fn new(version: u64, currency: Currency, entries: Vec<FieldMapping>) -> Self {
         let paths = |root: Root| entries.iter().flat_map(|entry| &entry.paths).filter(move |path| path.root == root);
-        let keys = Root::ALL.into_iter().map(|root| (root, KeySet::of(paths(root)))).collect();
-        let events = entries.iter().map(|entry| match &entry.policy {
+        let looks = |entry: &FieldMapping, root: Root, key: &str| entry.paths.iter().any(|path| path.root == root && path.begins_with(key));
+        let looking = |root: Root, key: &str| (0..).zip(&entries).filter(|(_, entry)| looks(entry, root, key)).map(|(i, _)| i).collect();
+        let keys = Root::ALL.map(|root| {
+            let keys = KeySet::of(paths(root));
+            let entries = keys.keys().map(|key| looking(root, key)).collect();
+            (keys, entries)
+        });
+        let folded_event = |entry: &FieldMapping| match &entry.policy {
             FieldPolicy::LastTimeOfEvent(event) => Some(fold_name(event)),
             FieldPolicy::Latest | FieldPolicy::OnlyIfEmpty => None,
-        });
-        Self { version, currency, keys, events: events.collect(), entries }
+        };
+        let events: Vec<Option<String>> = entries.iter().map(folded_event).collect();
+        let timed = (0..).zip(&events).filter(|(_, event)| event.is_some()).map(|(i, _)| i).collect();
+        Self { version, currency, keys, events, timed, entries }
     }
 
     /// Reads JSON text; the error lists every problem with its place.
@@ -220,24 +214,30 @@ impl AccountMapping {
 
     /// What a call states about fields, in the order of the mappings. A field that two mappings with one policy find in the same call
     /// is stated by the first.
-    pub fn extract<C: CallContent>(&self, call: &mut C) -> Vec<Extracted> {
+    pub fn extract<'c>(&self, call: &mut impl CallContent<'c>) -> Vec<Extracted> {
         let mut all: Vec<Extracted> = Vec::new();
         let mut name = None;
         let group = call.kind() == CallKind::Group;
-        let held = Root::ALL.map(|root| {
-            (group || root != Root::Group) && self.keys.get(&root).is_some_and(|keys| !keys.is_empty() && call.may_hold(root, keys))
+        let objects = Root::ALL.map(|root| {
+            let (keys, _) = self.keys.get(root as usize).filter(|(keys, _)| !keys.is_empty() && (group || root != Root::Group))?;
+            call.object(root, keys)
         });
-        if !held.contains(&true) && self.events.iter().all(Option::is_none) {
-            return all;
+        // Only entries that look at a key which is there, or at the event's name, can find anything.
+        let mut asked = self.timed.clone();
+        for ((keys, entries), object) in self.keys.iter().zip(&objects) {
+            let held = object.iter().flat_map(|object| object.keys()).filter_map(|key| entries.get(keys.place(key)?));
+            asked.extend(held.flatten());
         }
-        for (entry, event) in self.entries.iter().zip(&self.events) {
+        asked.sort_unstable();
+        asked.dedup();
+        for (entry, event) in asked.iter().filter_map(|i| Some((self.entries.get(*i)?, self.events.get(*i)?))) {
             let found = match event {
                 Some(event) => {
                     let named = matches!(call.kind(), CallKind::Track | CallKind::AccountEvent | CallKind::Page | CallKind::Screen);
-                    let hit = named && name.get_or_insert_with(|| call.folded_name()) == event;
+                    let hit = named && *name.get_or_insert_with(|| call.folded_name()) == *event;
                     hit.then(|| (None, Ok(Some(FieldValue::Date(call.at())))))
                 }
-                None => self.value(entry, call, held).map(|(path, result)| (Some(path.clone()), result)),
+                None => self.value(entry, &objects).map(|(path, result)| (Some(path.clone()), result)),
             };
             let Some((path, result)) = found else { continue };
             let by_group = |path: &PropertyPath| group && matches!(path.root, Root::Traits | Root::Group);
@@ -250,18 +250,14 @@ impl AccountMapping {
         all
     }
 
-    /// The value at the first of the entry's places that holds something; only the roots that are `held` are looked at.
-    fn value<'m, C: CallContent>(
+    /// The value at the first of the entry's places that holds something.
+    fn value<'m>(
         &'m self,
         entry: &'m FieldMapping,
-        call: &mut C,
-        held: [bool; Root::ALL.len()],
+        objects: &[Option<Cow<'_, Map<String, Value>>>; Root::ALL.len()],
     ) -> Option<(&'m PropertyPath, Result<Option<FieldValue>, CoercionError>)> {
         for path in &entry.paths {
-            if held.get(path.root as usize) != Some(&true) {
-                continue;
-            }
-            let map = call.object(path.root);
+            let Some(Some(map)) = objects.get(path.root as usize) else { continue };
             let Some((raw, beside)) = path.find(map) else { continue };
             if raw.is_object() && entry.paths.iter().any(|other| path.holds(other)) {
                 continue;
@@ -273,7 +269,7 @@ impl AccountMapping {
 
     /// Reads a value; an amount of money is in the currency that a property `currency` beside it names.
     fn coerce_beside(&self, kind: FieldType, raw: &Value, beside: &Map<String, Value>) -> Result<Option<FieldValue>, CoercionError> {
-        let code = beside.get("currency").and_then(Value::as_str).map(str::trim).filter(|code| !code.is_empty());
+        let code = beside.get(BESIDE).and_then(Value::as_str).map(str::trim).filter(|code| !code.is_empty());
         let stated = match code {
             Some(code) if kind == FieldType::Money && !raw.is_null() => {
                 let expected = "an amount whose property `currency` is an ISO 4217 code such as `USD`";

@@ -8,7 +8,6 @@
 #[derive(Debug, Clone)]
 pub(crate) struct Scanner<'a> {
     text: &'a str,
-    bytes: &'a [u8],
     at: usize,
     /// The end of the block whose marks are known. Blocks begin at multiples of their size.
     marked: usize,
@@ -31,8 +30,52 @@ pub(crate) enum Scanned<'a> {
     Other(&'a str),
 }
 
+/// A number as its digits say it: `-12.50` is negative, 12 and 50, with two decimals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Figures {
+    pub(crate) negative: bool,
+    /// The digits before the point, as a number …
+    pub(crate) whole: i64,
+    /// … and how many there are, at most 18.
+    pub(crate) digits: usize,
+    /// The digits behind the point, as a number if there are no more than 18 …
+    pub(crate) behind: i64,
+    /// … and how many there are.
+    pub(crate) decimals: usize,
+}
+
+impl Figures {
+    /// The whole number that they say, if it has no decimals. Floating point knows a negative zero, and whole numbers do not.
+    pub(crate) const fn as_whole(&self) -> Option<i64> {
+        match (self.decimals, self.negative, self.whole) {
+            (0, true, 0) => None,
+            (0, true, whole) => Some(whole.wrapping_neg()),
+            (0, false, whole) => Some(whole),
+            _ => None,
+        }
+    }
+}
+
 /// More digits than this and a number may be out of the range of 64 bits.
 const SAFE_DIGITS: usize = 18;
+
+/// The powers of ten up to the eighth.
+const POWERS: [i64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
+
+/// The number that the digits at the beginning of eight bytes say, and how many digits these are. The lowest byte is the first.
+#[inline(always)]
+fn leading_digits(eight: u64) -> (i64, usize) {
+    // Digits become their values: 0x76 more, and only bytes of 10 and more have their highest bit set.
+    let values = eight ^ 0x3030_3030_3030_3030;
+    let others = (values.wrapping_add(0x7676_7676_7676_7676) | values) & 0x8080_8080_8080_8080;
+    let count = others.trailing_zeros() / 8;
+    // What follows the digits drops out, and zeros come before them. Then each step joins neighbours: two, four, eight digits.
+    let ones = values.checked_shl(64_u32.wrapping_sub(count.wrapping_mul(8))).unwrap_or_default();
+    let twos = ones.wrapping_mul(10).wrapping_add(ones >> 8) & 0x00FF_00FF_00FF_00FF;
+    let fours = twos.wrapping_mul(100).wrapping_add(twos >> 16) & 0x0000_FFFF_0000_FFFF;
+    let number = fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xFFFF_FFFF;
+    (number.cast_signed(), count as usize)
+}
 
 /// Bytes of a block.
 const BLOCK: usize = 64;
@@ -45,14 +88,41 @@ fn marks(block: &[u8; BLOCK]) -> u64 {
         *flag = u8::from((*byte == b'"') | (*byte == b'\\') | (*byte < 0x20));
     }
     // The multiplication moves the lowest bit of each of eight bytes into the highest byte, where none meets another.
-    let (eights, _) = flags.as_chunks::<8>();
-    eights.iter().rev().fold(0, |marks, eight| marks << 8 | (u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56))
+    let gathered = flags.as_chunks::<8>().0.iter().map(|eight| u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080));
+    (0..8_u32).zip(gathered).fold(0, |marks, (i, bits)| marks | (bits & 0xFF << 56) >> 56_u32.wrapping_sub(i.wrapping_mul(8)))
+}
+
+/// The marks of the block that begins here.
+#[inline(never)]
+fn marks_from(bytes: &[u8], from: usize) -> u64 {
+    let rest = bytes.get(from..).unwrap_or_default();
+    match (rest.first_chunk(), bytes.last_chunk()) {
+        (Some(block), _) => marks(block),
+        // What comes before the block is pushed out.
+        (None, Some(last)) => marks(last) >> BLOCK.wrapping_sub(rest.len()).min(BLOCK - 1),
+        (None, None) => marks_of_few(rest),
+    }
+}
+
+#[inline(never)]
+fn marks_of_few(rest: &[u8]) -> u64 {
+    let mut block = [b' '; BLOCK];
+    block.iter_mut().zip(rest).for_each(|(to, byte)| *to = *byte);
+    marks(&block)
+}
+
+/// The place of the next byte that is no white space.
+#[inline(never)]
+fn behind_space(bytes: &[u8], at: usize) -> usize {
+    let rest = bytes.get(at..).unwrap_or_default();
+    let spaces = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')).count();
+    at.wrapping_add(spaces)
 }
 
 impl<'a> Scanner<'a> {
     /// At the beginning of a text.
     pub(crate) const fn new(text: &'a str) -> Self {
-        Self { text, bytes: text.as_bytes(), at: 0, marked: 0, marks: 0 }
+        Self { text, at: 0, marked: 0, marks: 0 }
     }
 
     /// Goes on. No text is long enough to overflow.
@@ -64,17 +134,27 @@ impl<'a> Scanner<'a> {
     /// The byte here.
     #[inline(always)]
     fn here(&self) -> Option<u8> {
-        self.bytes.get(self.at).copied()
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    /// Eight bytes from here on, the lowest the first one; 0 for those behind the end.
+    #[inline(always)]
+    fn eight(&self) -> u64 {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        match rest.first_chunk() {
+            Some(eight) => u64::from_le_bytes(*eight),
+            None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        }
     }
 
     /// The next byte that is no white space, which is left where it is.
     #[inline(always)]
     pub(crate) fn peek(&mut self) -> Option<u8> {
-        loop {
-            match self.here()? {
-                byte if byte > b' ' => return Some(byte),
-                b' ' | b'\n' | b'\r' | b'\t' => self.pass(1),
-                byte => return Some(byte),
+        match self.here() {
+            Some(byte) if byte > b' ' => Some(byte),
+            _ => {
+                self.at = behind_space(self.text.as_bytes(), self.at);
+                self.here()
             }
         }
     }
@@ -82,9 +162,11 @@ impl<'a> Scanner<'a> {
     /// Passes over this byte, and white space before it, if it comes next.
     #[inline(always)]
     pub(crate) fn eat(&mut self, byte: u8) -> bool {
-        let found = self.peek() == Some(byte);
-        self.pass(usize::from(found));
-        found
+        if self.peek() != Some(byte) {
+            return false;
+        }
+        self.pass(1);
+        true
     }
 
     /// Whether nothing but white space is left.
@@ -93,6 +175,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// What lies between a place and this one.
+    #[inline(always)]
     fn since(&self, from: usize) -> Option<&'a str> {
         self.text.get(from..self.at)
     }
@@ -100,75 +183,81 @@ impl<'a> Scanner<'a> {
     /// Goes to the next quote, backslash or control character.
     #[inline(always)]
     fn pass_plain(&mut self) {
-        loop {
-            if self.at < self.marked {
-                let ahead = self.marks >> (self.at % BLOCK);
-                if ahead != 0 {
-                    self.pass(ahead.trailing_zeros() as usize);
-                    return;
-                }
-                self.at = self.marked;
-            }
-            if self.at >= self.bytes.len() {
-                self.at = self.bytes.len();
+        let mut ahead = if self.at < self.marked { self.marks >> (self.at % BLOCK) } else { 0 };
+        while ahead == 0 {
+            self.at = self.at.max(self.marked);
+            if self.at >= self.text.len() {
+                self.at = self.text.len();
                 return;
             }
-            self.mark();
+            let from = self.at & !(BLOCK - 1);
+            self.marks = marks_from(self.text.as_bytes(), from);
+            self.marked = from.wrapping_add(BLOCK);
+            ahead = self.marks >> (self.at % BLOCK);
         }
-    }
-
-    /// Marks the block that holds this place.
-    fn mark(&mut self) {
-        let from = self.at - self.at % BLOCK;
-        let rest = self.bytes.get(from..).unwrap_or_default();
-        self.marks = match rest.first_chunk() {
-            Some(block) => marks(block),
-            None => {
-                let mut block = [b' '; BLOCK];
-                block.iter_mut().zip(rest).for_each(|(to, byte)| *to = *byte);
-                marks(&block)
-            }
-        };
-        self.marked = from.wrapping_add(BLOCK);
+        self.pass(ahead.trailing_zeros() as usize);
     }
 
     /// The key of the next member of an object, and the colon behind it. Keys with escapes are not usual.
     #[inline(always)]
     pub(crate) fn key(&mut self) -> Option<&'a str> {
-        match self.text()? {
-            Scanned::Text(key) if self.eat(b':') => Some(key),
-            _ => None,
-        }
+        let key = self.plain()?;
+        self.eat(b':').then_some(key)
     }
 
-    /// After a member or an element: whether another one follows, where `close` would end them.
+    /// The next value, which must be a text without escapes.
     #[inline(always)]
-    pub(crate) fn more(&mut self, close: u8) -> Option<bool> {
-        let byte = self.peek()?;
-        self.pass(1);
-        match byte {
-            b',' => Some(true),
-            byte if byte == close => Some(false),
-            _ => None,
-        }
-    }
-
-    #[inline(always)]
-    fn text(&mut self) -> Option<Scanned<'a>> {
+    pub(crate) fn plain(&mut self) -> Option<&'a str> {
         if !self.eat(b'"') {
             return None;
         }
         let from = self.at;
         self.pass_plain();
+        let text = self.since(from)?;
+        if self.here()? != b'"' {
+            return None;
+        }
+        self.pass(1);
+        Some(text)
+    }
+
+    /// After a member or an element: whether another one follows, where `close` would end them.
+    #[inline(always)]
+    pub(crate) fn more(&mut self, close: u8) -> Option<bool> {
+        let more = match self.peek()? {
+            b',' => true,
+            byte if byte == close => false,
+            _ => return None,
+        };
+        self.pass(1);
+        Some(more)
+    }
+
+    /// The text whose quote is here.
+    #[inline(always)]
+    fn text(&mut self) -> Option<Scanned<'a>> {
+        let from = self.at;
+        self.pass(1);
+        self.pass_plain();
         if self.here()? == b'"' {
-            let text = self.since(from)?;
+            let text = self.since(from.wrapping_add(1))?;
             self.pass(1);
             return Some(Scanned::Text(text));
         }
-        self.escaped(from.checked_sub(1)?)
+        self.apart(|scanner| scanner.escaped(from))
     }
 
-    /// The rest of a text with escapes that began at `from`.
+    /// Does what is not usual with a copy, so that the scanner itself can stay in registers.
+    #[inline(always)]
+    pub(crate) fn apart<T>(&mut self, act: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
+        let mut copy = self.clone();
+        let done = act(&mut copy)?;
+        *self = copy;
+        Some(done)
+    }
+
+    /// The rest of a text with escapes whose quote is at `from`.
+    #[inline(never)]
     fn escaped(&mut self, from: usize) -> Option<Scanned<'a>> {
         loop {
             match self.here()? {
@@ -176,7 +265,7 @@ impl<'a> Scanner<'a> {
                     self.pass(1);
                     return self.since(from).map(Scanned::Other);
                 }
-                b'\\' => match self.bytes.get(self.at + 1)? {
+                b'\\' => match self.text.as_bytes().get(self.at + 1)? {
                     b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => self.pass(2),
                     b'u' => self.pass(self.unicode_escape()?),
                     _ => return None,
@@ -202,51 +291,68 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    fn word(&mut self, word: &str, value: Scanned<'a>) -> Option<Scanned<'a>> {
-        let end = self.at + word.len();
-        let found = self.bytes.get(self.at..end)? == word.as_bytes();
-        self.at = end;
-        found.then_some(value)
+    /// The next value, which must be `true`, `false` or, as the inner `None`, `null`.
+    #[inline(always)]
+    pub(crate) fn literal(&mut self) -> Option<Option<bool>> {
+        const TRUE: u64 = u64::from_le_bytes(*b"true\0\0\0\0");
+        const FALSE: u64 = u64::from_le_bytes(*b"false\0\0\0");
+        const NULL: u64 = u64::from_le_bytes(*b"null\0\0\0\0");
+        self.peek()?;
+        let word = self.eight();
+        let (length, literal) = match (word & 0xFFFF_FFFF, word & 0xFF_FFFF_FFFF) {
+            (TRUE, _) => (4, Some(true)),
+            (NULL, _) => (4, None),
+            (_, FALSE) => (5, Some(false)),
+            _ => return None,
+        };
+        self.pass(length);
+        Some(literal)
     }
 
+    /// Passes over digits. The number that they say if there are no more than 18, and how many there are.
     #[inline(always)]
-    fn digits(&mut self) -> usize {
-        let from = self.at;
-        while self.here().is_some_and(|byte| byte.is_ascii_digit()) {
-            self.pass(1);
+    fn digits(&mut self) -> (i64, usize) {
+        let (mut number, mut count) = leading_digits(self.eight());
+        self.pass(count);
+        let mut last = count;
+        while last == 8 {
+            let (more, digits) = leading_digits(self.eight());
+            self.pass(digits);
+            number = number.wrapping_mul(POWERS.get(digits).copied().unwrap_or_default()).wrapping_add(more);
+            count = count.wrapping_add(digits);
+            last = digits;
         }
-        self.at - from
+        (number, count)
     }
 
+    /// The number that begins here, without an exponent. So few digits as are accepted are a number of 64 bits.
     #[inline(always)]
-    fn number(&mut self) -> Option<Scanned<'a>> {
-        let from = self.at;
+    pub(crate) fn figures(&mut self) -> Option<Figures> {
         let negative = self.here()? == b'-';
-        self.pass(usize::from(negative));
-        let first = self.at;
-        let mut whole = 0_i64;
-        while let Some(byte) = self.here().filter(u8::is_ascii_digit) {
-            whole = whole.wrapping_mul(10).wrapping_add(i64::from(byte - b'0'));
+        if negative {
             self.pass(1);
         }
-        let count = self.at - first;
-        if !(1..=SAFE_DIGITS).contains(&count) || (count > 1 && self.bytes.get(first) == Some(&b'0')) {
+        let zero = self.here()? == b'0';
+        let (whole, digits) = self.digits();
+        if !(1..=SAFE_DIGITS).contains(&digits) || (zero && digits > 1) {
             return None;
         }
-        match self.here() {
-            Some(b'.') => {
-                self.pass(1);
-                // Without an exponent, so few digits are a number of 64 bits.
-                if self.digits() == 0 || self.at - first > 40 || matches!(self.here(), Some(b'e' | b'E')) {
-                    return None;
-                }
-                self.since(from).map(Scanned::Decimal)
+        let (mut behind, mut decimals) = (0, 0);
+        if self.here() == Some(b'.') {
+            self.pass(1);
+            (behind, decimals) = self.digits();
+            if !(1..=2 * SAFE_DIGITS).contains(&decimals) {
+                return None;
             }
-            Some(b'e' | b'E') => None,
-            // Floating point knows a negative zero, and whole numbers do not.
-            _ if negative && whole == 0 => None,
-            _ => Some(Scanned::Whole(if negative { -whole } else { whole })),
         }
+        let exponent = matches!(self.here(), Some(b'e' | b'E'));
+        (!exponent).then_some(Figures { negative, whole, digits, behind, decimals })
+    }
+
+    fn number(&mut self) -> Option<Scanned<'a>> {
+        let from = self.at;
+        let figures = self.figures()?;
+        if figures.decimals > 0 { self.since(from).map(Scanned::Decimal) } else { figures.as_whole().map(Scanned::Whole) }
     }
 
     /// The next value. Arrays and objects may have `levels` levels, this one included.
@@ -255,24 +361,34 @@ impl<'a> Scanner<'a> {
         match self.peek()? {
             b'"' => self.text(),
             b'-' | b'0'..=b'9' => self.number(),
-            b't' => self.word("true", Scanned::Bool(true)),
-            b'f' => self.word("false", Scanned::Bool(false)),
-            b'n' => self.word("null", Scanned::Null),
-            _ => {
+            b'[' | b'{' => {
                 let from = self.at;
                 self.pass_nested(levels)?;
                 self.since(from).map(Scanned::Other)
             }
+            _ => self.literal().map(|literal| literal.map_or(Scanned::Null, Scanned::Bool)),
+        }
+    }
+
+    /// Passes over the next value. Arrays and objects may have `levels` levels, this one included.
+    #[inline(always)]
+    pub(crate) fn skip(&mut self, levels: usize) -> Option<()> {
+        match self.peek()? {
+            b'"' => self.text().map(drop),
+            b'-' | b'0'..=b'9' => self.figures().map(drop),
+            b'[' | b'{' => self.apart(|scanner| scanner.pass_nested(levels)),
+            _ => self.literal().map(drop),
         }
     }
 
     /// Passes over an array or an object.
+    #[inline(never)]
     fn pass_nested(&mut self, levels: usize) -> Option<()> {
         let levels = levels.checked_sub(1)?;
         if self.peek()? == b'[' {
-            return self.array(|scanner| scanner.value(levels).map(drop));
+            return self.array(|scanner| scanner.skip(levels));
         }
-        self.object(|scanner, _| scanner.value(levels).map(drop))
+        self.object(|scanner, _| scanner.skip(levels))
     }
 
     /// Walks the members of an object: `member` is given each key and must pass over its value.
@@ -391,6 +507,45 @@ mod tests {
     }
 
     #[test]
+    fn a_text_may_begin_and_end_at_any_place_of_a_block() {
+        for length in 0..3 * BLOCK {
+            for before in [0, 1, 7, 8, 50, 63, 64, 65] {
+                let (space, plain) = (" ".repeat(before), "x".repeat(length));
+                assert_eq!(alone(&format!("{space}\"{plain}\"")), Some(Scanned::Text(&plain)), "{before} {length}");
+                assert_eq!(alone(&format!("{space}\"{plain}\n\"")), None, "{before} {length}");
+                let escaped = format!("\"{plain}\\\"{plain}\"");
+                assert_eq!(alone(&format!("{space}{escaped}")), Some(Scanned::Other(&escaped)), "{before} {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_byte_that_ends_plain_text_is_marked() {
+        for byte in 0..=u8::MAX {
+            for at in 0..BLOCK {
+                let mut block = [b'a'; BLOCK];
+                block[at] = byte;
+                let ends = byte < 0x20 || byte == b'"' || byte == b'\\';
+                assert_eq!(marks(&block), u64::from(ends) << at, "{byte} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_as_their_digits_say() {
+        let figures = |text: &str| Scanner::new(text).figures();
+        let read = |negative, whole, digits, behind, decimals| Some(Figures { negative, whole, digits, behind, decimals });
+        assert_eq!(figures("0"), read(false, 0, 1, 0, 0));
+        assert_eq!(figures("-12.50,"), read(true, 12, 2, 50, 2));
+        assert_eq!(figures("12345678"), read(false, 12_345_678, 8, 0, 0));
+        assert_eq!(figures("1234567890123456.007]"), read(false, 1_234_567_890_123_456, 16, 7, 3));
+        assert_eq!(figures("123456789012345678 "), read(false, 123_456_789_012_345_678, 18, 0, 0));
+        for text in ["", "-", "a", "1234567890123456789", "00", "-01", "1.", "1.a", "1e5", "1.5e5"] {
+            assert_eq!(figures(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn a_text_may_end_at_any_place_of_a_word() {
         for length in 0..40 {
             for end in ["\"", "\\\"", "\u{1}"] {
@@ -420,12 +575,31 @@ mod tests {
         }
 
         #[test]
+        fn digits_say_what_the_parser_reads(whole in "0|[1-9][0-9]{0,17}", decimals in "[0-9]{0,18}", behind in "[ ,}a]?") {
+            let point = if decimals.is_empty() { "" } else { "." };
+            let text = format!("{whole}{point}{decimals}{behind}");
+            let figures = Scanner::new(&text).figures().unwrap();
+            prop_assert_eq!((figures.whole, figures.digits), (whole.parse().unwrap(), whole.len()));
+            prop_assert_eq!((figures.behind, figures.decimals), (decimals.parse().unwrap_or(0), decimals.len()));
+        }
+
+        #[test]
+        fn what_is_skipped_is_what_the_parser_reads(text in r#"[\[\]{}:,"\\\\ntrue0-9.eEu \-a]{0,24}|"[^"]{0,20}"|-?[0-9]{1,20}(\.[0-9]{1,6})?"#) {
+            let mut scanner = Scanner::new(&text);
+            let skipped = scanner.skip(64).is_some() && scanner.at_end();
+            prop_assert!(!skipped || serde_json::from_str::<Value>(&text).is_ok(), "{text}");
+            prop_assert!(skipped || alone(&text).is_none(), "{text}");
+        }
+
+        #[test]
         fn documents_without_escapes_are_accepted(keys in proptest::collection::vec("[a-z]{1,12}", 0..6), text in "[^\"\\\\\\x00-\\x1f]{0,40}", n in any::<i32>()) {
             let mut document = serde_json::Map::new();
             for key in keys {
                 document.insert(key, serde_json::json!([text, n, {"inner": text}, null, 2.5]));
             }
-            prop_assert!(alone(&serde_json::to_string_pretty(&document).unwrap()).is_some());
+            let text = serde_json::to_string_pretty(&document).unwrap();
+            prop_assert!(alone(&text).is_some());
+            prop_assert!(Scanner::new(&text).skip(64).is_some());
         }
     }
 }

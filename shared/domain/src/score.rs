@@ -2,9 +2,9 @@
 
 use crate::{
     Day, IdentityId,
-    decay::{divide_rounded, shown},
+    decay::{Fading, divide_rounded, shown},
     engagement::{Aggregation, CountMode, EngagementRule, EngagementRuleset, PartId},
-    facts::LOOK_BACK_DAYS,
+    facts::{LOOK_BACK_DAYS, PerDay},
     lead::{Lead, LeadCounts, minute_day},
     shard::Shard,
     surge::Earning,
@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct CompiledEngagement {
     /// The ruleset.
     pub ruleset: EngagementRuleset,
-    parts: Vec<PartId>,
+    /// For each rule its part's digest and its decay.
+    prepared: Vec<(PartId, Fading)>,
     earning: BTreeSet<PartId>,
 }
 
@@ -96,8 +97,8 @@ pub struct LeadBase {
     lead: IdentityId,
     shard: Shard,
     is_account: bool,
-    rules: Vec<(usize, Vec<(Day, u32)>)>,
-    earning: BTreeMap<Day, u32>,
+    rules: Vec<(usize, PerDay)>,
+    earning: PerDay,
 }
 
 impl LeadBase {
@@ -110,9 +111,13 @@ impl LeadBase {
 impl CompiledEngagement {
     /// Prepares a ruleset.
     pub fn new(ruleset: EngagementRuleset) -> Self {
-        let parts: Vec<PartId> = ruleset.rules.iter().map(|rule| rule.part.id()).collect();
-        let earning = ruleset.rules.iter().zip(&parts).filter(|(rule, _)| rule.points > 0).map(|(_, part)| *part).collect();
-        Self { ruleset, parts, earning }
+        let prepared: Vec<_> = ruleset.rules.iter().map(|rule| (rule.part.id(), Fading::new(&rule.decay))).collect();
+        let earning = ruleset.rules.iter().zip(&prepared).filter(|(rule, _)| rule.points > 0).map(|(_, (part, _))| *part).collect();
+        Self { ruleset, prepared, earning }
+    }
+
+    fn rule(&self, i: usize) -> Option<(&EngagementRule, &Fading)> {
+        Some((self.ruleset.rules.get(i)?, &self.prepared.get(i)?.1))
     }
 
     /// A lead's counts by rule.
@@ -122,18 +127,14 @@ impl CompiledEngagement {
             .ruleset
             .rules
             .iter()
-            .zip(&self.parts)
+            .zip(&self.prepared)
             .enumerate()
-            .map(|(i, (rule, part))| (i, counted_days(rule, *part, &counts)))
+            .map(|(i, (rule, (part, _)))| (i, counted_days(rule, *part, &counts)))
             .filter(|(_, days)| !days.is_empty())
             .collect();
-        let mut earning = BTreeMap::new();
-        for (parts, days) in &counts.matched {
-            if parts.iter().any(|part| self.earning.contains(part)) {
-                for (day, n) in days.iter() {
-                    *earning.entry(*day).or_default() += n;
-                }
-            }
+        let mut earning = PerDay::new();
+        for matched in counts.matched.iter().filter(|matched| matched.parts.iter().any(|part| self.earning.contains(part))) {
+            add_days(&mut earning, &matched.days);
         }
         LeadBase { lead: lead.id, shard: lead.shard, is_account: lead.is_account, rules, earning }
     }
@@ -143,14 +144,38 @@ impl CompiledEngagement {
         let rules: Vec<RulePoints> = base
             .rules
             .iter()
-            .filter_map(|(i, days)| Some(rule_points(*i, self.ruleset.rules.get(*i)?, days, as_of)))
+            .filter_map(|(i, days)| Some(rule_points(*i, self.rule(*i)?, days, as_of)))
             .filter(|points| !points.days.is_empty())
             .collect();
         let sum: i64 = rules.iter().map(|rule| rule.milli).fold(0, i64::saturating_add);
-        let cap = if self.ruleset.lead_cap > 0 { self.ruleset.lead_cap.saturating_mul(1000) } else { i64::MAX };
-        let milli = sum.clamp(0, cap);
+        let milli = self.lead_capped(sum);
         let capped = milli.saturating_sub(sum);
         LeadPoints { lead: base.lead, shard: base.shard, is_account: base.is_account, rules, capped, milli, share: 0 }
+    }
+
+    /// One lead's points on a day in thousandths, without the days that they come from.
+    fn lead_milli(&self, base: &LeadBase, as_of: Day) -> i64 {
+        let rules = base.rules.iter().filter_map(|(i, days)| {
+            let rule = self.rule(*i)?;
+            let sum = points_by_day(rule, days, as_of).map(|(points, _)| points.milli).fold(0, i64::saturating_add);
+            Some(rule_capped(rule.0, sum))
+        });
+        self.lead_capped(rules.fold(0, i64::saturating_add))
+    }
+
+    fn lead_capped(&self, sum: i64) -> i64 {
+        let cap = if self.ruleset.lead_cap > 0 { self.ruleset.lead_cap.saturating_mul(1000) } else { i64::MAX };
+        sum.clamp(0, cap)
+    }
+
+    /// The account's points on a day and those of its leads, in the order of the bases, in thousandths: what [`Self::engagement`] says of a
+    /// home that is not giant, without the explanation.
+    pub fn totals(&self, bases: &[LeadBase], as_of: Day) -> (i64, Vec<i64>) {
+        let leads: Vec<i64> = bases.iter().map(|base| self.lead_milli(base, as_of)).collect();
+        let mut best = leads.clone();
+        best.sort_unstable_by_key(|milli| std::cmp::Reverse(*milli));
+        let mut sharing = Sharing::new(&self.ruleset.aggregation);
+        (best.into_iter().map(|milli| sharing.next(milli)).fold(0, i64::saturating_add), leads)
     }
 
     /// The account's points on a day. In a giant home the best leads of each shard are looked at where the order of the leads matters.
@@ -182,9 +207,7 @@ impl CompiledEngagement {
     pub fn earning(&self, bases: &[LeadBase], first_day: Option<Day>) -> Earning {
         let mut earning = Earning { first_day, ..Earning::default() };
         for base in bases {
-            for (day, n) in &base.earning {
-                *earning.events.entry(*day).or_default() += n;
-            }
+            add_days(&mut earning.events, &base.earning);
             if !base.is_account {
                 earning.leads.push(base.earning.keys().copied().collect());
             }
@@ -193,23 +216,33 @@ impl CompiledEngagement {
     }
 }
 
+fn add_days(sum: &mut PerDay, days: &PerDay) {
+    if sum.is_empty() {
+        sum.clone_from(days);
+        return;
+    }
+    for (day, n) in days.iter() {
+        *sum.entry(*day).or_default() += n;
+    }
+}
+
 /// How many events count on each day.
-fn counted_days(rule: &EngagementRule, part: PartId, counts: &LeadCounts) -> Vec<(Day, u32)> {
-    let mut days: BTreeMap<Day, u32> = BTreeMap::new();
+fn counted_days(rule: &EngagementRule, part: PartId, counts: &LeadCounts<'_>) -> PerDay {
+    let mut days = PerDay::new();
     match &rule.part.count {
         CountMode::Every | CountMode::OncePerDay => {
-            for (_, matched) in counts.matched.iter().filter(|(parts, _)| parts.contains(&part)) {
-                for (day, n) in matched.iter() {
-                    *days.entry(*day).or_default() += n;
-                }
+            for matched in counts.matched.iter().filter(|matched| matched.parts.contains(&part)) {
+                add_days(&mut days, &matched.days);
             }
             if rule.part.count == CountMode::OncePerDay {
-                days.values_mut().for_each(|n| *n = 1);
+                days.iter_mut().for_each(|(_, n)| *n = 1);
             }
         }
         CountMode::OncePerLead | CountMode::OncePerSession | CountMode::OncePerKey { .. } | CountMode::OncePerKeyAndDay { .. } => {
-            for day in counts.keys.get(&part).into_iter().flat_map(|keys| keys.values()) {
-                *days.entry(*day).or_default() += 1;
+            let mut firsts: Vec<Day> = counts.keys.get(&part).into_iter().flat_map(|keys| keys.values().copied()).collect();
+            firsts.sort_unstable();
+            for day in firsts {
+                *days.entry(day).or_default() += 1;
             }
         }
         CountMode::OncePerHours { hours } => {
@@ -222,27 +255,37 @@ fn counted_days(rule: &EngagementRule, part: PartId, counts: &LeadCounts) -> Vec
             }
         }
     }
-    days.into_iter().filter(|(_, n)| *n > 0).collect()
+    days.retain(|_, n| *n > 0);
+    days
 }
 
-fn rule_points(i: usize, rule: &EngagementRule, days: &[(Day, u32)], as_of: Day) -> RulePoints {
-    let mut points = RulePoints { rule: i, days: Vec::new(), day_capped: 0, capped: 0, milli: 0 };
+/// What the events of each day add on a day, and what the day's cap took away before decay, both in thousandths.
+fn points_by_day((rule, fading): (&EngagementRule, &Fading), days: &PerDay, as_of: Day) -> impl Iterator<Item = (DayPoints, i64)> {
     let oldest = as_of.plus(-LOOK_BACK_DAYS);
-    for (day, count) in days.iter().copied().filter(|(day, _)| *day <= as_of && *day > oldest) {
-        let uncapped = i64::from(count).saturating_mul(rule.points).saturating_mul(1000);
+    days.iter().filter(move |(day, _)| **day <= as_of && **day > oldest).map(move |(day, count)| {
+        let uncapped = i64::from(*count).saturating_mul(rule.points).saturating_mul(1000);
         let cap = rule.cap_per_day.saturating_mul(1000);
         let raw = if cap > 0 { uncapped.clamp(-cap, cap) } else { uncapped };
-        let milli = rule.decay.apply(raw, as_of.since(day));
-        points.day_capped += raw.saturating_sub(uncapped);
-        points.milli = points.milli.saturating_add(milli);
-        points.days.push(DayPoints { day, count, raw, milli });
-    }
+        let milli = fading.apply(raw, as_of.since(*day));
+        (DayPoints { day: *day, count: *count, raw, milli }, raw.saturating_sub(uncapped))
+    })
+}
+
+fn rule_capped(rule: &EngagementRule, milli: i64) -> i64 {
     let cap = rule.cap.saturating_mul(1000);
-    if cap > 0 {
-        let capped = points.milli.clamp(-cap, cap);
-        points.capped = capped.saturating_sub(points.milli);
-        points.milli = capped;
+    if cap > 0 { milli.clamp(-cap, cap) } else { milli }
+}
+
+fn rule_points(i: usize, rule: (&EngagementRule, &Fading), days: &PerDay, as_of: Day) -> RulePoints {
+    let mut points = RulePoints { rule: i, days: Vec::with_capacity(days.len()), day_capped: 0, capped: 0, milli: 0 };
+    for (of_day, day_capped) in points_by_day(rule, days, as_of) {
+        points.day_capped += day_capped;
+        points.milli = points.milli.saturating_add(of_day.milli);
+        points.days.push(of_day);
     }
+    let capped = rule_capped(rule.0, points.milli);
+    points.capped = capped.saturating_sub(points.milli);
+    points.milli = capped;
     points
 }
 

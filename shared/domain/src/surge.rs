@@ -1,8 +1,7 @@
 //! Surge: activity well above the account's own baseline, found by running the enter and leave rule over the last 56 UTC days.
 
-use crate::Day;
+use crate::{Day, facts::PerDay};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// How many days the rule is run over, so that the answer depends on nothing that was stored before.
 pub const RUN_DAYS: i32 = 56;
@@ -74,9 +73,9 @@ impl Default for SurgeSettings {
 #[derive(Debug, Clone, Default)]
 pub struct Earning {
     /// Earning events of the whole account per day.
-    pub events: BTreeMap<Day, u32>,
-    /// For each lead the days on which it had any.
-    pub leads: Vec<BTreeSet<Day>>,
+    pub events: PerDay,
+    /// For each lead the days on which it had any, in order.
+    pub leads: Vec<Vec<Day>>,
     /// The day of the account's first event.
     pub first_day: Option<Day>,
     /// Instead of the leads' days: the last day of a run, and for each of its days how many leads had earning events in the window that ends on it.
@@ -135,7 +134,7 @@ impl Earning {
         for days in &self.leads {
             // Windows that overlap count once.
             let mut from = begin;
-            for day in days.range(begin.plus(1 - window)..=as_of) {
+            for day in between(days, begin.plus(1 - window), as_of) {
                 let to = day.plus(window - 1).min(as_of);
                 let (first, last) = (from.max(*day).since(begin), to.since(begin));
                 for place in first..=last {
@@ -149,16 +148,12 @@ impl Earning {
         active
     }
 
-    fn sum(&self, from: Day, to: Day) -> u32 {
-        if from > to { 0 } else { self.events.range(from..=to).map(|(_, n)| *n).fold(0, u32::saturating_add) }
-    }
-
     fn active_leads(&self, from: Day, to: Day) -> u32 {
         if let Some((last, counts)) = &self.counted {
             let place = usize::try_from(last.since(to)).ok().and_then(|back| counts.len().checked_sub(back.saturating_add(1)));
             return place.and_then(|place| counts.get(place)).copied().unwrap_or_default();
         }
-        let active = self.leads.iter().filter(|days| days.range(from..=to).next().is_some()).count();
+        let active = self.leads.iter().filter(|days| !between(days, from, to).is_empty()).count();
         u32::try_from(active).unwrap_or(u32::MAX)
     }
 
@@ -167,10 +162,11 @@ impl Earning {
         let mut surge = Surge::default();
         // Nothing can begin before the first earning event of the run.
         let begin = as_of.plus(1 - RUN_DAYS);
-        let first = self.events.range(begin..=as_of).find(|(_, n)| **n > 0).map(|(day, _)| *day);
+        let first = self.events.iter().find(|(day, n)| (begin..=as_of).contains(day) && **n > 0).map(|(day, _)| *day);
+        let sums = Sums::new(&self.events, as_of);
         let mut day = first.unwrap_or(as_of);
         while day <= as_of {
-            surge = self.step(settings, surge, day);
+            surge = self.step(settings, surge, day, &sums);
             day = day.plus(1);
         }
         // Steps count leads only where a decision hangs on them.
@@ -178,15 +174,15 @@ impl Earning {
         surge
     }
 
-    fn step(&self, settings: &SurgeSettings, before: Surge, day: Day) -> Surge {
+    fn step(&self, settings: &SurgeSettings, before: Surge, day: Day, sums: &Sums) -> Surge {
         let (active, new_activity, counts) = match settings {
             SurgeSettings::Absolute { events, days } => {
-                let window = self.sum(day.plus(1 - window_days(*days)), day);
+                let window = sums.of(day.plus(1 - window_days(*days)), day);
                 (window >= (*events).max(1), false, (window, 0))
             }
             SurgeSettings::Relative(numbers) => {
-                let window = self.sum(day.plus(-6), day);
-                let baseline = self.sum(day.plus(-27), day.plus(-7));
+                let window = sums.of(day.plus(-6), day);
+                let baseline = sums.of(day.plus(-27), day.plus(-7));
                 let young = self.first_day.is_none_or(|first| i64::from(day.since(first)) < i64::from(numbers.young_days));
                 let leads = || self.active_leads(day.plus(-6), day);
                 let (active, new_activity) = relative(numbers, before, young, window, leads, baseline);
@@ -200,6 +196,44 @@ impl Earning {
         };
         let (window, baseline) = counts;
         Surge { active, since, new_activity, window, leads: 0, baseline }
+    }
+}
+
+/// The days of a list in order that lie between two days, both included.
+fn between(days: &[Day], from: Day, to: Day) -> &[Day] {
+    let (first, end) = (days.partition_point(|day| *day < from), days.partition_point(|day| *day <= to));
+    days.get(first..end).unwrap_or_default()
+}
+
+/// Sums of events over any of the [`SEEN_DAYS`] that end on a day.
+struct Sums {
+    first: Day,
+    /// For each of the days and the one after them, the events of all days before it.
+    before: [u64; SEEN_DAYS as usize + 1],
+}
+
+impl Sums {
+    fn new(events: &PerDay, as_of: Day) -> Self {
+        let first = as_of.plus(1 - SEEN_DAYS);
+        let mut before = [0; SEEN_DAYS as usize + 1];
+        for (day, n) in events.iter() {
+            if let Some(after) = usize::try_from(day.since(first)).ok().and_then(|place| before.get_mut(place + 1)) {
+                *after = u64::from(*n);
+            }
+        }
+        let mut sum = 0;
+        for after in &mut before {
+            sum += *after;
+            *after = sum;
+        }
+        Self { first, before }
+    }
+
+    /// The events from one day to another, both included.
+    fn of(&self, from: Day, to: Day) -> u32 {
+        let until = |day: Day| usize::try_from(day.since(self.first)).ok().and_then(|place| self.before.get(place)).copied();
+        let sum = until(to.plus(1)).unwrap_or_default().saturating_sub(until(from).unwrap_or_default());
+        u32::try_from(sum).unwrap_or(u32::MAX)
     }
 }
 
@@ -226,9 +260,10 @@ fn window_days(days: u32) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn account(first_day: i32, days: &[(i32, u32)], leads: usize) -> Earning {
-        let active: BTreeSet<Day> = days.iter().map(|(day, _)| Day(*day)).collect();
+        let active: Vec<Day> = days.iter().map(|(day, _)| Day(*day)).collect();
         Earning {
             events: days.iter().map(|(day, n)| (Day(*day), *n)).collect(),
             leads: vec![active; leads],
@@ -239,6 +274,46 @@ mod tests {
 
     fn on(earning: &Earning, day: i32) -> bool {
         earning.surge(&SurgeSettings::default(), Day(day)).active
+    }
+
+    /// The rule as it reads, day by day from the first of the run, each sum counted anew.
+    fn by_the_rule(earning: &Earning, numbers: &Relative, as_of: Day) -> Option<Day> {
+        let sum = |from: Day, to: Day| earning.events.iter().filter(|(day, _)| (from..=to).contains(day)).map(|(_, n)| *n).sum::<u32>();
+        let mut since = None;
+        for day in (1 - RUN_DAYS..=0).map(|days| as_of.plus(days)) {
+            let (window, baseline) = (sum(day.plus(-6), day), sum(day.plus(-27), day.plus(-7)));
+            let leads = earning.leads.iter().filter(|days| days.iter().any(|seen| (day.plus(-6)..=day).contains(seen))).count() as u32;
+            let weekly = f64::from(baseline) / 3.0;
+            let ratio = f64::from(window) / weekly.max(f64::from(numbers.least_weekly)) * 100.0;
+            let young = day.since(earning.first_day.unwrap()) < numbers.young_days as i32;
+            let stays = window >= numbers.leave_events && (young || ratio >= f64::from(numbers.leave_ratio_percent) - 1e-9);
+            let enters = if young {
+                window >= numbers.young_events && leads >= numbers.young_leads
+            } else {
+                window >= numbers.enter_events && leads >= numbers.enter_leads && ratio >= f64::from(numbers.enter_ratio_percent) - 1e-9
+            };
+            since = match since {
+                Some(first) if stays => Some(first),
+                Some(_) => None,
+                None if enters => Some(day),
+                None => None,
+            };
+        }
+        since
+    }
+
+    proptest! {
+        #[test]
+        fn a_surge_is_what_the_rule_says(days in proptest::collection::btree_map(0_i32..110, 1_u32..16, 0..20), leads in 1_usize..5, first in 0_i32..100) {
+            let days: Vec<(i32, u32)> = days.into_iter().collect();
+            let earning = account(first, &days, leads);
+            let surge = earning.surge(&SurgeSettings::default(), Day(100));
+            prop_assert_eq!(surge.since, by_the_rule(&earning, &Relative::default(), Day(100)));
+            prop_assert_eq!(surge.active, surge.since.is_some());
+            let window: u32 = days.iter().filter(|(day, _)| (94..=100).contains(day)).map(|(_, n)| n).sum();
+            let baseline: u32 = days.iter().filter(|(day, _)| (73..=93).contains(day)).map(|(_, n)| n).sum();
+            prop_assert_eq!((surge.window, surge.baseline), (window, baseline));
+        }
     }
 
     #[test]

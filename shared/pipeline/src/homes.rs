@@ -2,7 +2,7 @@
 
 use crate::{
     records::{
-        ACCOUNT, AccountRecord, DomainClaim, DueAccount, IdentityMapping, LeadLevels, OWN_FIELDS, OwnFields, SCORE, STATE, SUM,
+        ACCOUNT, AccountRecord, DomainClaim, DueAccount, IdentityMapping, LeadLevels, OWN_FIELDS, OwnFields, SCORE, STATE, SUM, ScoreHead,
         ScoreRecord, ShardRecord, Standing, Versioned, domain_key, due_key, from_item, home_key, home_partition, identity_key,
         lead_levels_key, standing_key, state_key, sum_key, text,
     },
@@ -35,8 +35,10 @@ pub struct Partition {
     pub account: Option<Versioned<AccountRecord>>,
     /// The account's own fields.
     pub own: Versioned<OwnFields>,
-    /// The score record.
+    /// The score record, unless whoever reads the partition knew it already.
     pub score: Option<Versioned<ScoreRecord>>,
+    /// Whether the score record says that the home is evaluated by shards.
+    pub giant: bool,
     /// The states.
     pub states: Vec<StoredState>,
 }
@@ -91,7 +93,7 @@ impl Gathered {
 
     /// Whether the home is evaluated by shards: it was before, or it has too many identities by now.
     pub fn is_giant(&self) -> bool {
-        self.own.score.as_ref().is_some_and(|score| score.record.giant) || self.identities() > giant::limit()
+        self.own.giant || self.identities() > giant::limit()
     }
 
     /// How many identities it has, those of its members included.
@@ -216,7 +218,9 @@ impl<S: Store> HomeStore<S> {
 
     /// An identity's state where its mapping says, strongly consistent.
     pub async fn state(&self, workspace: &WorkspaceId, mapping: &IdentityMapping) -> Result<Option<StoredState>, StoreError> {
-        self.state_at(workspace, &mapping.home, mapping.shard(), &mapping.identity.id()).await
+        let id = mapping.identity.id();
+        let shard = Shard::of(mapping.identity.kind, id, mapping.link.as_ref().map(|link| link.user));
+        self.state_at(workspace, &mapping.home, shard, &id).await
     }
 
     /// An identity's state in a shard of a home, strongly consistent.
@@ -263,6 +267,11 @@ impl<S: Store> HomeStore<S> {
         self.record(&home_key(workspace, home, SCORE), consistency).await
     }
 
+    /// The head of what score last computed for a home, strongly consistent.
+    pub async fn score_head(&self, workspace: &WorkspaceId, home: &Home) -> Result<Option<Versioned<ScoreHead>>, StoreError> {
+        self.record(&home_key(workspace, home, SCORE), Consistency::Strong).await
+    }
+
     /// What level last recorded for a home.
     pub async fn standing(
         &self,
@@ -301,6 +310,17 @@ impl<S: Store> HomeStore<S> {
     /// Everything that one partition holds. Not a snapshot: whoever writes what follows from it must have read the score record's
     /// version before.
     pub async fn partition(&self, workspace: &WorkspaceId, home: &Home, consistency: Consistency) -> Result<Partition, StoreError> {
+        self.partition_after(workspace, home, None, consistency).await
+    }
+
+    /// As [`Self::partition`]; a score record that is still the one that was read before is left out.
+    async fn partition_after(
+        &self,
+        workspace: &WorkspaceId,
+        home: &Home,
+        scored: Option<&Versioned<ScoreHead>>,
+        consistency: Consistency,
+    ) -> Result<Partition, StoreError> {
         let mut query = Query::partition(Table::Accounts, home_partition(workspace, home));
         query.consistency = consistency;
         let mut partition = Partition::default();
@@ -308,7 +328,14 @@ impl<S: Store> HomeStore<S> {
             match item.key.sk.as_str() {
                 ACCOUNT => partition.account = Some(Versioned { version: item.version, record: from_item(&item)? }),
                 OWN_FIELDS => partition.own = Versioned { version: item.version, record: from_item(&item)? },
-                SCORE => partition.score = Some(Versioned { version: item.version, record: from_item(&item)? }),
+                SCORE => match scored.filter(|scored| scored.version == item.version) {
+                    Some(scored) => partition.giant = scored.record.giant,
+                    None => {
+                        let record: ScoreRecord = from_item(&item)?;
+                        partition.giant = record.giant;
+                        partition.score = Some(Versioned { version: item.version, record });
+                    }
+                },
                 sk if sk.starts_with(STATE) => partition.states.push(read_state(&item)?),
                 _ => {}
             }
@@ -383,7 +410,18 @@ impl<S: Store> HomeStore<S> {
 
     /// Reads a home and the accounts that it absorbed.
     pub async fn gather(&self, workspace: &WorkspaceId, home: &Home, consistency: Consistency) -> Result<Gathered, StoreError> {
-        let own = self.partition(workspace, home, consistency).await?;
+        self.gather_after(workspace, home, None, consistency).await
+    }
+
+    /// As [`Self::gather`], for who has read the head of the home's score record before and does not need the record itself.
+    pub async fn gather_after(
+        &self,
+        workspace: &WorkspaceId,
+        home: &Home,
+        scored: Option<&Versioned<ScoreHead>>,
+        consistency: Consistency,
+    ) -> Result<Gathered, StoreError> {
+        let own = self.partition_after(workspace, home, scored, consistency).await?;
         let mut members = Vec::new();
         let mut seen: BTreeSet<AccountId> = home.account().cloned().into_iter().collect();
         let mut waiting = own.absorbed();

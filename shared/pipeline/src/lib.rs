@@ -5,6 +5,7 @@ pub mod board;
 pub mod clock;
 pub mod credentials;
 pub mod environment;
+mod events;
 pub mod homes;
 pub mod memory;
 pub mod messages;
@@ -21,6 +22,7 @@ pub mod store;
 
 pub use clock::{Clock, Entropy, ManualClock, SystemClock, SystemEntropy};
 pub use credentials::{Credential, CredentialKind, Credentials};
+pub use events::Events;
 pub use messages::{AccountChanged, AccountScored, AccountTouched, Change, EventsReceived, Message, Parcel, Rejected};
 pub use queue::{Homes, Queue, QueueError};
 pub use records::Versioned;

@@ -1,7 +1,11 @@
 //! What the stages say to each other. A message belongs to one workspace, carries its version, and is at most 64 KB.
 
-use domain::{BatchId, Event, Home, Identity, Shards, Timestamp, WorkspaceId, transition::Transition};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use crate::events::Events;
+use domain::{BatchId, Home, Identity, Shards, Timestamp, WorkspaceId, transition::Transition};
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::Value;
 
 /// The most bytes a message's body may have: one billed unit of the queue.
@@ -38,7 +42,7 @@ pub struct Parcel {
     /// Whose events.
     pub identity: Identity,
     /// In the order in which the client sent them.
-    pub events: Vec<Event>,
+    pub events: Events,
 }
 
 /// A batch item that was refused, with the reason that the client was told.
@@ -162,12 +166,11 @@ struct EnvelopeOut<'a, M> {
 }
 
 #[derive(Deserialize)]
-struct EnvelopeIn<'a> {
+struct EnvelopeIn<B> {
     #[serde(rename = "type")]
     kind: String,
     version: u32,
-    #[serde(borrow)]
-    body: &'a serde_json::value::RawValue,
+    body: B,
 }
 
 /// Why a body is no message of the expected type.
@@ -205,13 +208,26 @@ pub fn encode<M: Message>(message: &M) -> Result<String, serde_json::Error> {
 
 /// Reads the body of a queue message.
 pub fn decode<M: Message>(body: &str) -> Result<M, MessageError> {
-    let malformed = |source| MessageError::Malformed { expected: M::TYPE, source };
-    let envelope: EnvelopeIn<'_> = serde_json::from_str(body).map_err(malformed)?;
+    let read: Result<EnvelopeIn<M>, _> = serde_json::from_str(body);
+    match read {
+        Ok(envelope) => check::<M, M>(&envelope).map(|()| envelope.body),
+        Err(source) => {
+            // Of another message, or a newer one, it matters which it is and not where it differs.
+            if let Ok(envelope) = serde_json::from_str::<EnvelopeIn<IgnoredAny>>(body) {
+                check::<M, IgnoredAny>(&envelope)?;
+            }
+            Err(MessageError::Malformed { expected: M::TYPE, source })
+        }
+    }
+}
+
+/// Whether an envelope holds a message of a type and version that this build reads.
+fn check<M: Message, B>(envelope: &EnvelopeIn<B>) -> Result<(), MessageError> {
     if envelope.kind != M::TYPE {
         return Err(MessageError::OtherType { expected: M::TYPE, got: envelope.kind.chars().take(64).collect() });
     }
     if envelope.version > MESSAGE_VERSION {
         return Err(MessageError::Newer { got: envelope.version });
     }
-    serde_json::from_str(envelope.body.get()).map_err(malformed)
+    Ok(())
 }

@@ -18,8 +18,10 @@ pub const PARCEL_LIFE_MS: i64 = 761 * DAY_MS;
 /// How long rejected events are kept.
 pub const REJECTED_LIFE_MS: i64 = 90 * DAY_MS;
 
-/// Segments read at once: mostly the first few tell.
-const SEGMENTS_PER_PAGE: usize = 8;
+/// Segments read at first: mostly the first few tell. Each further page is twice as large.
+const SEGMENTS_AT_FIRST: usize = 8;
+/// Segments read at once at most.
+const SEGMENTS_PER_PAGE: usize = 128;
 
 /// A parcel as it was read back.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,8 +78,9 @@ impl<S: Store> Parcels<S> {
     pub async fn put(&self, workspace: &WorkspaceId, batch: BatchId, parcel: &Parcel) -> Result<(), StoreError> {
         let key = parcel_key(workspace, &parcel.identity.id(), batch);
         let refused = |source: Box<dyn std::error::Error + Send + Sync>| StoreError::Refused { source };
-        let plain = serde_json::to_vec(&parcel.events).map_err(|e| refused(Box::new(e)))?;
-        let packed = if self.compress { pack(&plain).map_err(|e| refused(Box::new(e)))? } else { unpacked(&plain) };
+        let json = parcel.events.json().map_err(|e| refused(Box::new(e)))?;
+        let plain = json.as_bytes();
+        let packed = if self.compress { pack(plain).map_err(|e| refused(Box::new(e)))? } else { unpacked(plain) };
         let item = Item { key, version: 1, body: Body::Bytes(packed), expires_at: Some(batch.at().plus_millis(PARCEL_LIFE_MS)) };
         match self.store.write(Write::Put(item, Condition::Absent)).await {
             Err(e) if !e.is_conflict() => Err(e),
@@ -164,7 +167,7 @@ impl<S: Store> Parcels<S> {
         let mut query = Query::partition(Table::Events, parcel_partition(workspace, identity))
             .between("Z#", format!("Z#{:08x}~", left.head.number))
             .descending()
-            .limit(SEGMENTS_PER_PAGE);
+            .limit(SEGMENTS_AT_FIRST);
         let mut spilled = Spilled::default();
         let mut wanted = left.head;
         loop {
@@ -186,6 +189,7 @@ impl<S: Store> Parcels<S> {
                 Some(next) => query.after = Some(next),
                 None => return Ok(spilled),
             }
+            query.limit = query.limit.saturating_mul(2).min(SEGMENTS_PER_PAGE);
         }
     }
 

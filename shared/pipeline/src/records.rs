@@ -405,6 +405,24 @@ pub struct ScoreRecord {
     pub merged_into: Option<AccountId>,
 }
 
+/// What of a [`ScoreRecord`] tells whether and how it is written again. Read from the same text, of which the rest is passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ScoreHead {
+    /// Digest of every input.
+    pub stamp: u64,
+    /// The version of the model that was used.
+    pub model: u64,
+    /// Whether the home is evaluated by shards.
+    #[serde(default)]
+    pub giant: bool,
+    /// The moment of the due item that stands for the next change without an event.
+    #[serde(default)]
+    pub due_at: Option<Timestamp>,
+    /// The account that this home was absorbed into.
+    #[serde(default)]
+    pub merged_into: Option<AccountId>,
+}
+
 /// A lead's engagement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeadScore {
@@ -422,7 +440,11 @@ mod named_leads {
     use super::LeadScore;
     use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
     use domain::IdentityId;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+    use serde::{
+        Deserialize, Deserializer, Serialize, Serializer,
+        de::{Error, SeqAccess, Visitor, value::SeqAccessDeserializer},
+    };
+    use std::fmt;
 
     /// Beyond this many they are packed.
     const LISTED: usize = 16;
@@ -430,8 +452,11 @@ mod named_leads {
     const PACKED: usize = 16 + 4;
 
     pub(super) fn serialize<S: Serializer>(leads: &[LeadScore], s: S) -> Result<S::Ok, S::Error> {
+        if leads.len() <= LISTED {
+            return leads.serialize(s);
+        }
         let points: Option<Vec<i32>> = leads.iter().map(|lead| i32::try_from(lead.score).ok()).collect();
-        let Some(points) = points.filter(|points| points.len() > LISTED) else {
+        let Some(points) = points else {
             return leads.serialize(s);
         };
         let mut packed = Vec::with_capacity(leads.len().saturating_mul(PACKED));
@@ -443,26 +468,35 @@ mod named_leads {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<LeadScore>, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            List(Vec<LeadScore>),
-            Packed(String),
+        d.deserialize_any(EitherForm)
+    }
+
+    struct EitherForm;
+
+    impl<'de> Visitor<'de> for EitherForm {
+        type Value = Vec<LeadScore>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of leads, or packed leads")
         }
-        let packed = match Form::deserialize(d)? {
-            Form::List(leads) => return Ok(leads),
-            Form::Packed(packed) => STANDARD_NO_PAD.decode(packed).map_err(D::Error::custom)?,
-        };
-        let (leads, rest) = packed.as_chunks::<PACKED>();
-        if !rest.is_empty() {
-            return Err(D::Error::custom("the packed leads end in the middle of one"));
+
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<LeadScore>, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(list))
         }
-        let read = leads.iter().filter_map(|lead| {
-            let (id, points) = lead.split_first_chunk::<16>()?;
-            let score = i32::from_le_bytes(*points.first_chunk()?).into();
-            Some(LeadScore { lead: IdentityId::from_bytes(*id), score })
-        });
-        Ok(read.collect())
+
+        fn visit_str<E: Error>(self, packed: &str) -> Result<Vec<LeadScore>, E> {
+            let packed = STANDARD_NO_PAD.decode(packed).map_err(E::custom)?;
+            let (leads, rest) = packed.as_chunks::<PACKED>();
+            if !rest.is_empty() {
+                return Err(E::custom("the packed leads end in the middle of one"));
+            }
+            let read = leads.iter().filter_map(|lead| {
+                let (id, points) = lead.split_first_chunk::<16>()?;
+                let score = i32::from_le_bytes(*points.first_chunk()?).into();
+                Some(LeadScore { lead: IdentityId::from_bytes(*id), score })
+            });
+            Ok(read.collect())
+        }
     }
 
     #[cfg(test)]

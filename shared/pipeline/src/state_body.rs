@@ -22,6 +22,8 @@ const SEGMENT_FORM: u8 = 1;
 const SESSION_BYTES: usize = 3;
 /// Bytes of any other key.
 const KEY_BYTES: usize = 4;
+/// Series mostly have no more days than this.
+const MOSTLY_DAYS: usize = 64;
 /// With more series than this, a day lists its series instead of naming them by bits.
 const MASKED_SERIES: usize = 55;
 
@@ -214,14 +216,16 @@ fn write_days(w: &mut Writer, facts: &Facts, place: &impl Fn(&PartId) -> usize) 
     let series: Vec<&PerDay> = facts.channels.values().chain(facts.matched.iter().map(|matched| &matched.days)).collect();
     // Every series is sorted: they are merged by walking all of them at once.
     let mut at = vec![0_usize; series.len()];
-    let next = |at: &[usize]| series.iter().zip(at).filter_map(|(days, at)| days.get_indexed(*at).map(|(day, _)| *day)).min();
-    let all: std::collections::BTreeSet<Day> = series.iter().flat_map(|days| days.keys().copied()).collect();
+    let mut all: Vec<Day> = series.iter().flat_map(|days| days.keys().copied()).collect();
+    all.sort_unstable();
+    all.dedup();
     w.count(all.len());
     let mut last = Day(0);
-    while let Some(day) = next(&at) {
+    let mut counts: Vec<(usize, u32)> = Vec::with_capacity(8);
+    for day in all {
         w.signed(i64::from(day.since(last)));
         last = day;
-        let mut counts: Vec<(usize, u32)> = Vec::with_capacity(4);
+        counts.clear();
         for (i, (days, at)) in series.iter().zip(at.iter_mut()).enumerate() {
             if let Some((_, n)) = days.get_indexed(*at).filter(|(known, _)| **known == day) {
                 counts.push((i, *n));
@@ -235,9 +239,9 @@ fn write_days(w: &mut Writer, facts: &Facts, place: &impl Fn(&PartId) -> usize) 
             counts.iter().skip(usize::from(balanced.is_some())).for_each(|(_, n)| w.number(u64::from(*n)));
         } else {
             w.count(counts.len());
-            for (i, n) in counts {
-                w.count(i);
-                w.number(u64::from(n));
+            for (i, n) in &counts {
+                w.count(*i);
+                w.number(u64::from(*n));
             }
         }
     }
@@ -268,23 +272,30 @@ fn write_keys(w: &mut Writer, keys: &[(Day, u32)], bytes: usize) {
     for (day, key) in keys {
         w.signed(i64::from(day.since(last)));
         last = *day;
-        w.0.extend(key.to_le_bytes().into_iter().take(bytes));
+        w.0.extend_from_slice(key.to_le_bytes().get(..bytes).unwrap_or_default());
     }
 }
 
 /// Keys that are sessions of the same days are written as bits over the list of sessions.
 fn write_part_keys(w: &mut Writer, keys: &LiteMap<u32, Day>, sessions: &LiteMap<u32, Day>, listed: &[(Day, u32)]) {
-    let are_sessions = !keys.is_empty() && keys.iter().all(|(key, day)| sessions.get(key) == Some(day));
-    if !are_sessions {
+    if !keys.is_empty() && keys == sessions {
+        w.byte(1);
+        return;
+    }
+    let mut found = 0;
+    let mut bits = vec![0_u8; listed.len().div_ceil(8)];
+    for (eight, byte) in listed.chunks(8).zip(&mut bits) {
+        for (i, _) in eight.iter().enumerate().filter(|(_, (day, key))| keys.get(key) == Some(day)) {
+            *byte |= 1 << i;
+            found += 1;
+        }
+    }
+    if found == keys.len() && found > 0 {
+        w.byte(2);
+        w.0.extend_from_slice(&bits);
+    } else {
         w.byte(0);
         write_keys(w, &by_day(keys), KEY_BYTES);
-    } else if keys.len() == sessions.len() {
-        w.byte(1);
-    } else {
-        w.byte(2);
-        for eight in listed.chunks(8) {
-            w.byte(eight.iter().enumerate().fold(0, |bits, (i, (_, key))| bits | u8::from(keys.contains_key(key)) << i));
-        }
     }
 }
 
@@ -355,9 +366,16 @@ impl<'b> Reader<'b> {
         Ok(byte)
     }
 
+    #[inline]
     fn number(&mut self, what: &'static str) -> Result<u64, StateBodyError> {
-        let mut n = 0_u64;
-        for shift in (0..64).step_by(7) {
+        let first = self.byte(what)?;
+        if first < 0x80 { Ok(u64::from(first)) } else { self.long_number(first, what) }
+    }
+
+    /// The rest of a number of several bytes.
+    fn long_number(&mut self, first: u8, what: &'static str) -> Result<u64, StateBodyError> {
+        let mut n = u64::from(first & 0x7F);
+        for shift in (7..64).step_by(7) {
             let byte = self.byte(what)?;
             n |= u64::from(byte & 0x7F) << shift;
             if byte < 0x80 {
@@ -449,20 +467,19 @@ fn read_facts(r: &mut Reader<'_>, has: &impl Fn(u8) -> bool) -> Result<Facts, St
     }
     let part = |place: usize| parts.get(place).copied().ok_or_else(|| damaged("part"));
     read_days(r, &mut facts, &part)?;
-    let sessions = read_keys(r, SESSION_BYTES, "sessions")?;
+    let sessions = Sessions::new(&read_keys::<SESSION_BYTES>(r, "sessions")?);
+    facts.sessions = sessions.all();
     for _ in 0..r.count("keys")? {
         let of = part(r.count("keys")?)?;
-        let keys = read_part_keys(r, &sessions)?;
-        facts.keys.insert(of, from_days(&keys));
+        facts.keys.insert(of, read_part_keys(r, &sessions)?);
     }
-    facts.sessions = from_days(&sessions);
     for _ in 0..r.count("minutes")? {
         let of = part(r.count("minutes")?)?;
         let mut minutes = Minutes::new();
         let mut last = 0_u32;
         for _ in 0..r.count("minutes")? {
             last = last.wrapping_add(r.small("minutes")?);
-            minutes.insert(last, ());
+            append(&mut minutes, last, ());
         }
         facts.minutes.insert(of, minutes);
     }
@@ -505,28 +522,28 @@ fn read_days(r: &mut Reader<'_>, facts: &mut Facts, part: &impl Fn(usize) -> Res
     }
     let n = r.count("days")?;
     let series = channels.len() + sets.len();
-    let mut days: Vec<PerDay> = vec![PerDay::new(); series];
+    // A day takes two bytes at least, so that damaged bytes can't ask for much memory.
+    let mut days: Vec<PerDay> = (0..series).map(|_| PerDay::with_capacity(n.min(r.left.len() / 2).min(MOSTLY_DAYS))).collect();
     let mut last = Day(0);
     for _ in 0..n {
         last = r.day(last, "days")?;
         let mut put = |i: usize, count: u32| -> Result<(), StateBodyError> {
-            days.get_mut(i).ok_or_else(|| damaged("days"))?.insert(last, count);
+            append(days.get_mut(i).ok_or_else(|| damaged("days"))?, last, count);
             Ok(())
         };
         if series <= MASKED_SERIES {
             let mask = r.number("days")?;
-            let mut counts: Vec<(usize, u32)> = Vec::with_capacity(4);
-            let mut places = (0..series).filter(|i| mask & (2 << i) != 0);
-            let first = if mask & 1 != 0 { places.next() } else { None };
-            for i in places {
-                counts.push((i, r.small("days")?));
+            let mut places = (mask >> 1) & ((1 << series) - 1);
+            let first = if mask & 1 != 0 { next_place(&mut places) } else { None };
+            let (mut of_channels, mut of_matched) = (0_u64, 0_u64);
+            while let Some(i) = next_place(&mut places) {
+                let count = r.small("days")?;
+                *(if i < channels.len() { &mut of_channels } else { &mut of_matched }) += u64::from(count);
+                put(i, count)?;
             }
             if let Some(first) = first {
-                let count = remainder(&counts, channels.len()).ok_or_else(|| damaged("days"))?;
-                put(first, count)?;
-            }
-            for (i, count) in counts {
-                put(i, count)?;
+                let left = of_matched.checked_sub(of_channels).and_then(|left| u32::try_from(left).ok());
+                put(first, left.ok_or_else(|| damaged("days"))?)?;
             }
         } else {
             for _ in 0..r.count("days")? {
@@ -543,35 +560,67 @@ fn read_days(r: &mut Reader<'_>, facts: &mut Facts, part: &impl Fn(usize) -> Res
     Ok(())
 }
 
+/// The place of the lowest bit, which is taken away.
+fn next_place(bits: &mut u64) -> Option<usize> {
+    let lowest = bits.trailing_zeros();
+    *bits &= bits.wrapping_sub(1);
+    if lowest < u64::BITS { Some(lowest as usize) } else { None }
+}
+
+/// Adds what mostly belongs to the end.
+fn append<K: Ord, V>(map: &mut LiteMap<K, V>, key: K, value: V) {
+    if let Some((key, value)) = map.try_append(key, value) {
+        map.insert(key, value);
+    }
+}
+
 fn from_days(keys: &[(Day, u32)]) -> LiteMap<u32, Day> {
     keys.iter().map(|(day, key)| (*key, *day)).collect()
 }
 
-fn read_keys(r: &mut Reader<'_>, bytes: usize, what: &'static str) -> Result<Vec<(Day, u32)>, StateBodyError> {
+fn read_keys<const BYTES: usize>(r: &mut Reader<'_>, what: &'static str) -> Result<Vec<(Day, u32)>, StateBodyError> {
     let n = r.count(what)?;
     let mut keys = Vec::with_capacity(n);
     let mut last = Day(0);
     for _ in 0..n {
         last = r.day(last, what)?;
         let mut key = [0_u8; 4];
-        key.iter_mut().zip(r.bytes(bytes, what)?).for_each(|(to, from)| *to = *from);
+        key.iter_mut().zip(r.array::<BYTES>(what)?).for_each(|(to, from)| *to = from);
         keys.push((last, u32::from_le_bytes(key)));
     }
     Ok(keys)
 }
 
-fn read_part_keys(r: &mut Reader<'_>, sessions: &[(Day, u32)]) -> Result<Vec<(Day, u32)>, StateBodyError> {
-    match r.byte("keys")? {
-        0 => read_keys(r, KEY_BYTES, "keys"),
-        1 => Ok(sessions.to_vec()),
-        2 => {
-            let mut keys = Vec::new();
-            for eight in sessions.chunks(8) {
-                let bits = r.byte("keys")?;
-                keys.extend(eight.iter().enumerate().filter(|(i, _)| bits & (1 << i) != 0).map(|(_, key)| *key));
-            }
-            Ok(keys)
+/// Sessions with their days, in the order of their keys, each with its place in the list that was read.
+struct Sessions(Vec<(u32, Day, usize)>);
+
+impl Sessions {
+    fn new(listed: &[(Day, u32)]) -> Self {
+        let mut sessions: Vec<_> = listed.iter().enumerate().map(|(place, (day, key))| (*key, *day, place)).collect();
+        sessions.sort_unstable();
+        Self(sessions)
+    }
+
+    fn all(&self) -> LiteMap<u32, Day> {
+        self.0.iter().map(|(key, day, _)| (*key, *day)).collect()
+    }
+
+    /// Those whose bits are set, in the order of the list.
+    fn of_bits(&self, bits: &[u8]) -> LiteMap<u32, Day> {
+        let is_set = |place: usize| bits.get(place / 8).is_some_and(|eight| eight & (1 << (place % 8)) != 0);
+        let mut set = LiteMap::with_capacity(self.0.len());
+        for (key, day, _) in self.0.iter().filter(|(_, _, place)| is_set(*place)) {
+            append(&mut set, *key, *day);
         }
+        set
+    }
+}
+
+fn read_part_keys(r: &mut Reader<'_>, sessions: &Sessions) -> Result<LiteMap<u32, Day>, StateBodyError> {
+    match r.byte("keys")? {
+        0 => Ok(from_days(&read_keys::<KEY_BYTES>(r, "keys")?)),
+        1 => Ok(sessions.all()),
+        2 => Ok(sessions.of_bits(r.bytes(sessions.0.len().div_ceil(8), "keys")?)),
         _ => Err(damaged("keys")),
     }
 }
@@ -596,7 +645,7 @@ fn read_counted(r: &mut Reader<'_>, latest: bool, mut each: impl FnMut(Mark, Opt
 
 fn read_window(r: &mut Reader<'_>, has_left: bool) -> Result<Window, StateBodyError> {
     let mut window = Window { segments: r.small("window")?, ..Window::default() };
-    read_counted(r, true, |mark, latest, ids| drop(window.counted.insert(mark, Counted { latest, ids })))?;
+    read_counted(r, true, |mark, latest, ids| append(&mut window.counted, mark, Counted { latest, ids }))?;
     if has_left {
         let head = SegmentName { number: r.small("spilled ids")?, digest: u64::from_le_bytes(r.array("spilled ids")?) };
         let until = r.moment(Timestamp::default(), "spilled ids")?;

@@ -239,7 +239,7 @@ impl<S: Store + Clone, C: Clock + Clone> Auditor<S, C> {
         let messages = parcels.into_iter().filter_map(|parcel| {
             // The partition names the identity by its digest; its events say who that is.
             let identity = parcel.events.iter().find_map(|event| event.identity().filter(|identity| identity.id() == id))?;
-            let parcels = vec![Parcel { identity, events: parcel.events }];
+            let parcels = vec![Parcel { identity, events: parcel.events.into() }];
             Some(EventsReceived { workspace: workspace.clone(), batch: parcel.batch, received_at, parcels, rejected: Vec::new() })
         });
         let batch: Vec<Received<EventsReceived>> = messages.map(Received::first).collect();

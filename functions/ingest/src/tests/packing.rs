@@ -69,7 +69,7 @@ fn a_message_may_be_filled_to_the_last_byte() {
             let whole = EventsReceived {
                 parcels: vec![Parcel {
                     identity: together[0].parcels[0].identity.clone(),
-                    events: vec![event(1, 1, filler), event(1, 2, 32_000)],
+                    events: vec![event(1, 1, filler), event(1, 2, 32_000)].into(),
                 }],
                 ..together[0].clone()
             };

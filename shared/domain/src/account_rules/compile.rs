@@ -1,8 +1,10 @@
 //! From a ruleset to a matcher: fields become slots, values are folded and looked up once.
 
-use super::{AccountRule, AccountRuleset, Condition, MAX_POINTS, MAX_RULES, Moment, Operation, Ordered, Scalar, Test, check};
+use super::{
+    AccountRule, AccountRuleset, Condition, MAX_POINTS, MAX_RULES, Moment, Operation, Ordered, Scalar, Test, check, verdict::trimmed,
+};
 use crate::{
-    field::{Canonical, FieldName, Number, Vocabulary, truth},
+    field::{Canonical, FieldName, Number, Vocabulary, same_text, truth},
     problem::Problems,
 };
 use std::sync::Arc;
@@ -27,57 +29,106 @@ pub struct CompiledAccountRuleset {
 pub(super) struct Slot {
     pub(super) name: FieldName,
     pub(super) missing_means_no: bool,
-    pub(super) vocabulary: Option<Vocabulary>,
 }
 
 /// Finds a field's slot by its name: most names that no rule uses are told by one look.
 #[derive(Debug)]
 pub(super) struct Places {
-    /// Slots counted from 1, and 0 where there is none, each at its name's place or behind it. A power of two of them.
-    table: Box<[u32]>,
+    /// Slots by their names, each at its name's place or behind it. A power of two of them.
+    table: Box<[Option<Place>]>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    ends: Ends,
+    slot: usize,
 }
 
 impl Places {
     fn of(slots: &[Slot]) -> Self {
         let size = slots.len().saturating_mul(8).next_power_of_two().max(8);
-        let mut table = vec![0_u32; size];
-        for (slot, number) in slots.iter().zip(1..) {
-            let mut at = Self::place(slot.name.as_str());
+        let mut table = vec![None; size];
+        for (slot, field) in slots.iter().enumerate() {
+            let ends = Ends::of(field.name.as_str());
+            let mut at = ends.place();
             // More than half of the table is free, so that the search ends.
             while let Some(entry) = table.get_mut(at % size) {
-                if *entry == 0 {
-                    *entry = number;
+                if entry.is_none() {
+                    *entry = Some(Place { ends, slot });
                     break;
                 }
-                at += 1;
+                at = at.wrapping_add(1);
             }
         }
         Self { table: table.into() }
     }
 
-    /// Length and ends tell the names of one ruleset apart well enough.
-    #[inline]
-    fn place(name: &str) -> usize {
-        let (first, last) = match name.as_bytes() {
-            [first, .., last] => (usize::from(*first), usize::from(*last)),
-            [only] => (usize::from(*only), 0),
-            [] => (0, 0),
-        };
-        name.len().wrapping_mul(3) ^ first ^ last.wrapping_mul(17)
-    }
-
     /// The slot of a field.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&self, name: &str, slots: &[Slot]) -> Option<usize> {
+        let ends = Ends::of(name);
         let mask = self.table.len().wrapping_sub(1);
-        let mut at = Self::place(name);
+        let mut at = ends.place();
         loop {
-            let slot = (*self.table.get(at & mask)? as usize).checked_sub(1)?;
-            if slots.get(slot)?.name.as_str() == name {
-                return Some(slot);
+            let place = self.table.get(at & mask)?.as_ref()?;
+            if place.ends == ends && (ends.tell_all() || slots.get(place.slot)?.name.as_str() == name) {
+                return Some(place.slot);
             }
             at = at.wrapping_add(1);
         }
+    }
+}
+
+/// The length of a text and both of its ends: enough to tell most texts apart without a look at every byte.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ends {
+    length: usize,
+    first: u64,
+    last: u64,
+}
+
+impl PartialEq for Ends {
+    /// Without branches, which would be hard to foresee.
+    #[inline(always)]
+    fn eq(&self, other: &Self) -> bool {
+        (self.length ^ other.length) as u64 | (self.first ^ other.first) | (self.last ^ other.last) == 0
+    }
+}
+
+impl Ends {
+    #[inline(always)]
+    fn of(text: &str) -> Self {
+        let bytes = text.as_bytes();
+        let (first, last) = match (bytes.first_chunk(), bytes.last_chunk()) {
+            (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+            _ => match (bytes.first_chunk(), bytes.last_chunk()) {
+                (Some(first), Some(last)) => (u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into()),
+                _ => (bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0),
+            },
+        };
+        Self { length: bytes.len(), first, last }
+    }
+
+    /// Whether texts with the same ends are the same.
+    const fn tell_all(&self) -> bool {
+        self.length <= 16
+    }
+
+    /// The ends in lower case, if all of their bytes are ASCII.
+    #[inline(always)]
+    fn folded(self) -> Option<Self> {
+        let fold = |word: u64| {
+            // The highest bit of each byte from `A` on, and of each byte behind `Z`.
+            let (letters, behind) = (word.wrapping_add(0x3F3F_3F3F_3F3F_3F3F), word.wrapping_add(0x2525_2525_2525_2525));
+            word | (letters & !behind & 0x8080_8080_8080_8080) >> 2
+        };
+        let ascii = (self.first | self.last) & 0x8080_8080_8080_8080 == 0;
+        ascii.then(|| Self { length: self.length, first: fold(self.first), last: fold(self.last) })
+    }
+
+    fn place(&self) -> usize {
+        let mixed = (self.first ^ self.last.rotate_left(24)).wrapping_add(self.length as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        (mixed >> 40) as usize
     }
 }
 
@@ -147,26 +198,49 @@ pub(super) enum Check {
 pub(super) struct OneOf {
     pub(super) operands: Box<[Operand]>,
     /// What the alias tables make of them.
-    pub(super) canonicals: Box<[Canonical]>,
-    /// One bit for each length of a folded text, in bytes; the last one for all longer ones. Most texts are none of the values, and
-    /// most of these are told by their length.
-    lengths: u64,
+    canonicals: Box<[Canonical]>,
+    /// Most texts are none of the values, and most of these are told by their length.
+    pub(super) lengths: Lengths,
 }
 
 impl OneOf {
     fn of(operands: impl Iterator<Item = Operand>) -> Self {
         let operands: Box<[Operand]> = operands.collect();
-        let lengths = operands.iter().fold(0, |bits, operand| bits | Self::length_bit(operand.folded.len()));
+        let lengths = operands.iter().fold(Lengths::default(), |lengths, operand| lengths.and(operand.lengths()));
         Self { canonicals: operands.iter().filter_map(|operand| operand.canonical).collect(), lengths, operands }
     }
 
-    fn length_bit(length: usize) -> u64 {
-        1 << length.min(63)
+    /// Whether a text is one of them, but for case or by another name. The alias tables are asked only if that matters.
+    #[inline]
+    pub(super) fn holds(&self, text: &str, canonical: impl FnOnce() -> Option<Canonical>) -> bool {
+        let text = Compared::of(text);
+        let may_be = text.folded.is_none() || self.lengths.meet(Lengths::of(text.text));
+        if may_be && self.operands.iter().any(|operand| operand.is(&text)) {
+            return true;
+        }
+        !self.canonicals.is_empty() && canonical().is_some_and(|canonical| self.canonicals.iter().any(|ours| ours.covers(canonical)))
+    }
+}
+
+/// Lengths of texts in bytes: one bit for each, the last one for all longer ones. Texts in ASCII that are the same but for case have
+/// the same length.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Lengths(u32);
+
+impl Lengths {
+    /// Any length.
+    pub(super) const ANY: Self = Self(u32::MAX);
+
+    pub(super) fn of(text: &str) -> Self {
+        Self(1 << text.len().min(31))
     }
 
-    /// Whether a text of this length may be one of them but for case, if it is ASCII.
-    pub(super) fn may_be(&self, length: usize) -> bool {
-        self.lengths & Self::length_bit(length) != 0
+    pub(super) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(super) const fn meet(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 }
 
@@ -175,6 +249,8 @@ impl OneOf {
 pub(super) struct Operand {
     /// Trimmed and in lower case.
     pub(super) folded: Box<str>,
+    /// The ends of that.
+    pub(super) ends: Ends,
     pub(super) number: Option<Number>,
     pub(super) truth: Option<bool>,
     pub(super) moment: Option<Moment>,
@@ -183,21 +259,47 @@ pub(super) struct Operand {
 
 impl Operand {
     fn of(scalar: &Scalar, vocabulary: Option<Vocabulary>) -> Self {
-        match scalar {
-            Scalar::Text(text) => Self {
-                folded: text.trim().chars().flat_map(char::to_lowercase).collect::<String>().into(),
-                number: Number::parse(text.trim()),
-                truth: truth(text),
-                moment: Moment::parse(text),
-                canonical: vocabulary.and_then(|vocabulary| vocabulary.canonical(text)),
-            },
-            Scalar::Number(number) => {
-                Self { folded: number.to_string().into(), number: Some(*number), truth: None, moment: None, canonical: None }
-            }
-            Scalar::Bool(truth) => {
-                Self { folded: truth.to_string().into(), number: None, truth: Some(*truth), moment: None, canonical: None }
-            }
+        let (folded, number, truth, moment, canonical) = match scalar {
+            Scalar::Text(text) => (
+                text.trim().chars().flat_map(char::to_lowercase).collect(),
+                Number::parse(text.trim()),
+                truth(text),
+                Moment::parse(text),
+                vocabulary.and_then(|vocabulary| vocabulary.canonical(text)),
+            ),
+            Scalar::Number(number) => (number.to_string(), Some(*number), None, None, None),
+            Scalar::Bool(truth) => (truth.to_string(), None, Some(*truth), None, None),
+        };
+        Self { ends: Ends::of(&folded), folded: folded.into(), number, truth, moment, canonical }
+    }
+
+    pub(super) fn lengths(&self) -> Lengths {
+        Lengths::of(&self.folded)
+    }
+
+    /// Whether a text is the same but for case and the white space around it.
+    #[inline(always)]
+    pub(super) fn is(&self, text: &Compared<'_>) -> bool {
+        match text.folded {
+            Some(ends) => ends == self.ends && (ends.tell_all() || text.text.eq_ignore_ascii_case(&self.folded)),
+            None => same_text(text.text, &self.folded),
         }
+    }
+}
+
+/// A text that is compared with operands.
+pub(super) struct Compared<'a> {
+    text: &'a str,
+    /// The folded ends, if it is ASCII.
+    folded: Option<Ends>,
+}
+
+impl<'a> Compared<'a> {
+    #[inline(always)]
+    pub(super) fn of(text: &'a str) -> Self {
+        let text = trimmed(text);
+        let folded = Ends::of(text).folded().filter(|ends| ends.tell_all() || text.is_ascii());
+        Self { text, folded }
     }
 }
 
@@ -270,7 +372,7 @@ fn slot_of(ruleset: &AccountRuleset, field: &FieldName, slots: &mut Vec<Slot>) -
     if let Some(slot) = slots.iter().position(|slot| slot.name == *field) {
         return slot;
     }
-    slots.push(Slot { name: field.clone(), missing_means_no: ruleset.missing_means_no.contains(field), vocabulary: Vocabulary::of(field) });
+    slots.push(Slot { name: field.clone(), missing_means_no: ruleset.missing_means_no.contains(field) });
     slots.len() - 1
 }
 
@@ -308,5 +410,43 @@ fn compile_test(test: &Test) -> Check {
         Operation::Exists => Check::Exists,
         Operation::NotExists => Check::NotExists,
         Operation::WithinDays(days) => Check::WithinDays(i32::try_from(*days).unwrap_or(i32::MAX)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Texts that are often the same but for case, and often nearly so.
+    fn any_text() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[aAbB]{0,3}",
+            "[@`\\[{_zZ]{0,2}",
+            "[kK\u{212A}\u{df}éÉ]{1,9}",
+            "(same|SAME)[xX]{4,16}(end|END|ênd)",
+            " ?Series [ABab] ?"
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_quick_comparison_says_what_a_full_one_says(text in any_text(), value in any_text()) {
+            let operand = Operand::of(&Scalar::Text(value), None);
+            prop_assert_eq!(operand.is(&Compared::of(&text)), same_text(&text, &operand.folded));
+            let one = OneOf::of(std::iter::once(operand));
+            prop_assert_eq!(one.holds(&text, || None), same_text(&text, &one.operands[0].folded));
+        }
+
+        #[test]
+        fn every_field_is_found_and_no_other(names in proptest::collection::btree_set("[a-c]{1,3}|beginnin[a-c]{1,3}endendend", 0..40), other in "[a-c]{1,3}|beginnin[a-c]{1,3}endendend") {
+            let slot = |name: &String| Slot { name: FieldName::new(name).unwrap(), missing_means_no: false };
+            let slots: Vec<Slot> = names.iter().map(slot).collect();
+            let places = Places::of(&slots);
+            for (at, name) in names.iter().enumerate() {
+                prop_assert_eq!(places.find(name, &slots), Some(at));
+            }
+            prop_assert_eq!(places.find(&other, &slots), names.iter().position(|name| *name == other));
+        }
     }
 }

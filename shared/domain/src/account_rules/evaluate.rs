@@ -6,7 +6,10 @@ use super::{
     json,
     verdict::{Known, Seen, Verdict},
 };
-use crate::{Day, Timestamp, field::FieldLookup};
+use crate::{
+    Day, Timestamp,
+    field::{FieldLookup, Vocabulary},
+};
 
 /// So many fields need no memory of their own.
 const FEW: usize = 16;
@@ -20,6 +23,11 @@ impl CompiledAccountRuleset {
     /// The ruleset's version: every score names it.
     pub const fn version(&self) -> u64 {
         self.version
+    }
+
+    /// The most points that can be had, after caps.
+    pub const fn possible(&self) -> i32 {
+        self.possible
     }
 
     /// The fields that rules use, each once.
@@ -45,12 +53,12 @@ impl CompiledAccountRuleset {
     /// The score of fields given as one JSON object in the form in which [`crate::field::FieldValue`] is written; `null` counts as not known.
     /// Only the values that rules use are looked at.
     pub fn tally_json(&self, fields: &str, as_of: Timestamp) -> Result<Tally, serde_json::Error> {
-        let mut few = [Seen::NOTHING; FEW];
+        let mut few = [const { Seen::nothing() }; FEW];
         let mut many = Vec::new();
         let seen = match few.get_mut(..self.slots.len()) {
             Some(few) => few,
             None => {
-                many.resize(self.slots.len(), Seen::NOTHING);
+                many.resize(self.slots.len(), Seen::nothing());
                 many.as_mut_slice()
             }
         };
@@ -67,8 +75,8 @@ impl CompiledAccountRuleset {
 
     fn count(&self, seen: &[Seen<'_>], today: Day) -> Tally {
         let points = |_: usize, rule: &CompiledRule| match &rule.matcher {
-            Ok(matcher) if matcher.verdict(seen, today) == Verdict::Matched => rule.points,
-            _ => 0,
+            Ok(matcher) => rule.points.wrapping_mul(matcher.matches(seen, today).into()),
+            Err(_) => 0,
         };
         Tally {
             score: self.settle(points, None),
@@ -181,7 +189,9 @@ impl CompiledAccountRuleset {
     fn mismatch(&self, matcher: &Matcher, seen: &[Seen<'_>], today: Day) -> String {
         let mut found = None;
         matcher.each_test(&mut |slot, check| {
-            if found.is_none() && check.verdict(seen.get(slot), self.slots.get(slot).and_then(|s| s.vocabulary), today) == Verdict::Faulty {
+            if found.is_none()
+                && check.verdict(seen.get(slot), self.slots.get(slot).and_then(|slot| Vocabulary::of(&slot.name)), today) == Verdict::Faulty
+            {
                 found = Some((slot, check));
             }
         });

@@ -21,6 +21,7 @@ pub use condition::{Condition, Moment, Operation, Ordered, Scalar, Test};
 pub use score::{AccountScore, CapLine, CapScope, MissingField, Outcome, RuleLine, SeenField, Tally};
 
 use crate::{field::FieldName, problem::Problems};
+use serde_json::Value;
 
 /// The ruleset of a workspace that has declared none, as JSON: the Enterprise B2B SaaS pattern.
 pub const DEFAULT_RULESET: &str = include_str!("../../../../infra/rulesets/account.enterprise-saas.json");
@@ -86,11 +87,26 @@ pub struct AccountRule {
 impl AccountRuleset {
     /// Reads JSON text and checks it. The error lists every problem with its JSON pointer.
     pub fn parse(text: &str) -> Result<Self, Problems> {
-        let document = Problems::document(text)?;
+        Self::read(&Problems::document(text)?)
+    }
+
+    /// Reads a JSON document and checks it. The error lists every problem with its JSON pointer.
+    pub fn read(document: &Value) -> Result<Self, Problems> {
+        Self::checked(document, |_| true)
+    }
+
+    /// Like [`Self::read`], but there may be no rules yet.
+    pub fn draft(document: &Value) -> Result<Self, Problems> {
+        Self::checked(document, |ruleset| !ruleset.rules.is_empty())
+    }
+
+    /// Reads and checks; what is said of all rules together counts only where `whole` holds.
+    fn checked(document: &Value, whole: impl Fn(&Self) -> bool) -> Result<Self, Problems> {
         let mut problems = Problems::none();
-        let ruleset = read::ruleset(&mut problems, &document);
+        let ruleset = read::ruleset(&mut problems, document);
         if let Some(ruleset) = &ruleset {
-            problems.0.extend(ruleset.validate().0);
+            let whole = whole(ruleset);
+            problems.0.extend(ruleset.validate().0.into_iter().filter(|problem| whole || problem.pointer != "/rules"));
         }
         // Problems stand in the order of the document, whether they were found in reading or in checking.
         match ruleset {
@@ -107,6 +123,20 @@ impl AccountRuleset {
     /// Makes the ruleset ready for evaluation. Faulty rules are kept, to be shown; they never match.
     pub fn compile(&self) -> CompiledAccountRuleset {
         compile::ruleset(self)
+    }
+}
+
+impl AccountRule {
+    /// The rule as JSON.
+    pub fn to_value(&self) -> Value {
+        read::rule_json(self)
+    }
+}
+
+impl Condition {
+    /// The condition as JSON.
+    pub fn to_value(&self) -> Value {
+        read::condition_json(self)
     }
 }
 

@@ -106,7 +106,7 @@ fn group(problems: &mut Problems, at: &str, value: &Value) -> Option<RuleGroup> 
     Some(RuleGroup { id: id?, name: name?, cap })
 }
 
-fn rule(problems: &mut Problems, at: &str, value: &Value) -> Option<AccountRule> {
+pub(super) fn rule(problems: &mut Problems, at: &str, value: &Value) -> Option<AccountRule> {
     let map = problems.object(at, value, &["id", "name", "points", "group", "condition"])?;
     let id = problems.text(at, map, "id", MAX_ID);
     let name = problems.optional_text(at, map, "name", MAX_NAME).or_else(|| id.clone());
@@ -231,7 +231,7 @@ fn group_json(group: &RuleGroup) -> Value {
     map.into()
 }
 
-fn rule_json(rule: &AccountRule) -> Value {
+pub(super) fn rule_json(rule: &AccountRule) -> Value {
     let mut map = Map::new();
     map.insert("id".to_owned(), rule.id.as_str().into());
     map.insert("name".to_owned(), rule.name.as_str().into());

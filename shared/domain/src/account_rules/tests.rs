@@ -454,8 +454,22 @@ fn any_number() -> impl Strategy<Value = Number> {
 }
 
 fn any_text() -> impl Strategy<Value = String> {
-    prop::sample::select(vec!["UK", "Germany", "Technology", "Banking", "Computer Software", "x", "yes", "3", "2026-11-20"])
-        .prop_map(str::to_owned)
+    prop::sample::select(vec![
+        "UK",
+        "Germany",
+        "Technology",
+        "Banking",
+        "Computer Software",
+        "x",
+        "yes",
+        "3",
+        "2026-11-20",
+        "TECHNOLOGY",
+        "computer SOFTWARE",
+        "Zürich",
+        "ZÜRICH",
+    ])
+    .prop_map(str::to_owned)
 }
 
 fn any_value() -> impl Strategy<Value = FieldValue> {

@@ -2,13 +2,14 @@
 
 use super::{
     Moment,
-    compile::{Check, Matcher, OneOf, Operand, Slot},
+    compile::{Check, Compared, Lengths, Matcher, OneOf, Operand, Slot},
 };
 use crate::{
     Day, Timestamp,
-    field::{Canonical, FieldRef, FieldValue, Interval, Number, Vocabulary, contains_text, same_text},
+    field::{Canonical, FieldRef, FieldValue, Interval, Number, Vocabulary, contains_text},
+    scan::Scanner,
 };
-use std::borrow::Cow;
+use std::{borrow::Cow, cell::OnceCell};
 
 /// The answer of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +72,8 @@ pub(super) enum Known<'a> {
     Bool(bool),
     Date(Timestamp),
     List(&'a [String]),
-    /// A list as JSON: an array of texts without escapes.
-    Items(&'a str),
+    /// A list as JSON: an array of texts without escapes, with their lengths.
+    Items(&'a str, Lengths),
 }
 
 impl<'a> Known<'a> {
@@ -105,7 +106,7 @@ impl<'a> Known<'a> {
             Self::Interval(interval) => FieldRef::Interval(**interval).kind(),
             Self::Bool(truth) => FieldRef::Bool(*truth).kind(),
             Self::Date(at) => FieldRef::Date(*at).kind(),
-            Self::List(_) | Self::Items(_) => FieldRef::List(Cow::Borrowed(&[])).kind(),
+            Self::List(_) | Self::Items(..) => FieldRef::List(Cow::Borrowed(&[])).kind(),
         }
     }
 
@@ -117,17 +118,27 @@ impl<'a> Known<'a> {
             Self::Bool(truth) => FieldValue::Bool(truth),
             Self::Date(at) => FieldValue::Date(at),
             Self::List(items) => FieldValue::List(items.to_vec()),
-            Self::Items(array) => FieldValue::List(items_of(array).map(str::to_owned).collect()),
+            Self::Items(array, _) => {
+                let mut items = Vec::new();
+                any_item(array, |item| {
+                    items.push(item.to_owned());
+                    false
+                });
+                FieldValue::List(items)
+            }
         }
     }
 }
 
-/// The items of a JSON array of texts without escapes, which was walked before: they stand between the quotes.
-fn items_of(array: &str) -> impl Iterator<Item = &str> {
-    array.split('"').skip(1).step_by(2)
+/// Whether one of the items passes of a JSON array of texts without escapes, which was walked before.
+fn any_item<'a>(array: &'a str, mut passes: impl FnMut(&'a str) -> bool) -> bool {
+    let mut scanner = Scanner::new(array);
+    let none = scanner.array(|scanner| if passes(scanner.plain()?) { None } else { Some(()) });
+    none.is_none()
 }
 
 /// A text without the white space around it; of most texts a look at both ends is enough.
+#[inline]
 pub(super) fn trimmed(text: &str) -> &str {
     match text.as_bytes() {
         [first, .., last] if first.is_ascii_graphic() && last.is_ascii_graphic() => text,
@@ -136,33 +147,61 @@ pub(super) fn trimmed(text: &str) -> &str {
 }
 
 /// What is known of a field.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Seen<'a> {
     pub(super) value: Option<Known<'a>>,
-    canonical: Option<Canonical>,
+    /// What the alias tables make of the text, once a test has asked for it.
+    canonical: OnceCell<Option<Canonical>>,
     /// The value is assumed, because missing means no.
     pub(super) assumed: bool,
 }
 
 impl<'a> Seen<'a> {
-    pub(super) const NOTHING: Self = Self { value: None, canonical: None, assumed: false };
+    pub(super) const fn nothing() -> Self {
+        Self::known(None)
+    }
+
+    /// Without regard to what is assumed.
+    pub(super) const fn known(value: Option<Known<'a>>) -> Self {
+        Self { value, canonical: OnceCell::new(), assumed: false }
+    }
 
     pub(super) fn new(value: Option<Known<'a>>, slot: &Slot) -> Self {
-        let canonical = match (value, slot.vocabulary) {
-            (Some(Known::Text(text)), Some(vocabulary)) => vocabulary.canonical(text),
-            _ => None,
-        };
-        let assumed = value.is_none() && slot.missing_means_no;
-        let value = if assumed { Some(Known::Bool(false)) } else { value };
-        Self { value, canonical, assumed }
+        match value {
+            None if slot.missing_means_no => Self { assumed: true, ..Self::known(Some(Known::Bool(false))) },
+            value => Self::known(value),
+        }
+    }
+
+    fn canonical(&self, vocabulary: Option<Vocabulary>) -> Option<Canonical> {
+        let Some(Known::Text(text)) = self.value else { return None };
+        *self.canonical.get_or_init(|| canonical_of(text, vocabulary))
     }
 
     pub(super) const fn is_known(&self) -> bool {
-        self.value.is_some() && !self.assumed
+        self.value.is_some() & !self.assumed
     }
 }
 
 impl Matcher {
+    /// Whether the verdict is [`Verdict::Matched`], told more quickly.
+    #[inline(always)]
+    pub(super) fn matches(&self, seen: &[Seen<'_>], today: Day) -> bool {
+        match self {
+            Self::Test { slot, check, vocabulary } => check.matches(seen.get(*slot), *vocabulary, today),
+            Self::All(_) | Self::Any(_) => self.joined_matches(seen, today),
+        }
+    }
+
+    #[inline(never)]
+    fn joined_matches(&self, seen: &[Seen<'_>], today: Day) -> bool {
+        match self {
+            Self::All(members) => members.iter().all(|member| member.matches(seen, today)),
+            Self::Any(members) => members.iter().any(|member| member.matches(seen, today)),
+            Self::Test { .. } => false,
+        }
+    }
+
     pub(super) fn verdict(&self, seen: &[Seen<'_>], today: Day) -> Verdict {
         match self {
             Self::All(members) => {
@@ -232,8 +271,20 @@ impl Matcher {
 }
 
 impl Check {
+    /// Whether the verdict is [`Verdict::Matched`], told more quickly of what is frequent.
+    #[inline(always)]
+    fn matches(&self, seen: Option<&Seen<'_>>, vocabulary: Option<Vocabulary>, today: Day) -> bool {
+        let Some(seen @ Seen { value: Some(value), .. }) = seen else { return matches!(self, Self::NotExists) };
+        match (self, value) {
+            (Self::Numbers { from, to, .. }, Known::Number(number)) => between(*number, *from, *to),
+            (Self::OneOf(one, turn), Known::Text(text)) => one.holds(text, || seen.canonical(vocabulary)) != *turn,
+            (Self::OneOf(one, turn), Known::Bool(truth)) => one.operands.iter().any(|operand| operand.truth == Some(*truth)) != *turn,
+            _ => self.verdict(Some(seen), vocabulary, today) == Verdict::Matched,
+        }
+    }
+
     pub(super) fn verdict(&self, seen: Option<&Seen<'_>>, vocabulary: Option<Vocabulary>, today: Day) -> Verdict {
-        let Some(Seen { value: Some(value), canonical, assumed }) = seen else {
+        let Some(seen @ Seen { value: Some(value), assumed, .. }) = seen else {
             return if matches!(self, Self::NotExists) { Verdict::Matched } else { Verdict::Missing };
         };
         match (self, value) {
@@ -245,12 +296,10 @@ impl Check {
                 }
             }
             (Self::NotExists, _) => Verdict::of(*assumed),
-            (_, Known::List(items)) => self.of_items(|passes| items.iter().any(|item| passes(item)), vocabulary),
-            (_, Known::Items(array)) => self.of_items(|passes| items_of(array).any(passes), vocabulary),
-            (Self::OneOf(one, turn), value) => one_of(one, value, *canonical).turned_around(*turn),
-            (Self::Numbers { from, to, .. }, Known::Number(number)) => {
-                Verdict::of(from.is_none_or(|from| from <= *number) && to.is_none_or(|to| *number <= to))
-            }
+            (_, Known::List(items)) => self.of_items(|passes| items.iter().any(|item| passes(item)), Lengths::ANY, vocabulary),
+            (_, Known::Items(array, lengths)) => self.of_items(|passes| any_item(array, passes), *lengths, vocabulary),
+            (Self::OneOf(one, turn), value) => one_of(one, value, || seen.canonical(vocabulary)).turned_around(*turn),
+            (Self::Numbers { from, to, .. }, Known::Number(number)) => Verdict::of(between(*number, *from, *to)),
             (Self::Numbers { from, to, .. }, Known::Interval(interval)) => inside(**interval, *from, *to),
             (Self::Moments { from, to, strict, .. }, Known::Date(at)) => {
                 let (from, to) = if *strict {
@@ -269,14 +318,18 @@ impl Check {
         }
     }
 
-    /// Of a list; `any` says whether one of its items passes.
-    fn of_items(&self, any: impl FnOnce(&dyn Fn(&str) -> bool) -> bool, vocabulary: Option<Vocabulary>) -> Verdict {
-        let equals = |operand: &Operand, item: &str| operand.equals_text(item, canonical_of(item, vocabulary));
+    /// Of a list whose items have these lengths; `any` says whether one of them passes.
+    fn of_items(&self, any: impl FnOnce(&dyn Fn(&str) -> bool) -> bool, lengths: Lengths, vocabulary: Option<Vocabulary>) -> Verdict {
+        let may_be = |ours: Lengths| vocabulary.is_some() || ours.meet(lengths);
         match self {
             Self::OneOf(one, turn) => {
-                Verdict::of(any(&|item| one.operands.iter().any(|operand| equals(operand, item)))).turned_around(*turn)
+                let holds = may_be(one.lengths) && any(&|item| one.holds(item, || canonical_of(item, vocabulary)));
+                Verdict::of(holds).turned_around(*turn)
             }
-            Self::Contains(operand, turn) => Verdict::of(any(&|item| equals(operand, item))).turned_around(*turn),
+            Self::Contains(operand, turn) => {
+                let equals = |item: &str| operand.equals_text(item, || canonical_of(item, vocabulary));
+                Verdict::of(may_be(operand.lengths()) && any(&equals)).turned_around(*turn)
+            }
             Self::StartsWith(start) => Verdict::of(any(&|item| begins(item, start))),
             _ => Verdict::Faulty,
         }
@@ -300,24 +353,19 @@ fn canonical_of(text: &str, vocabulary: Option<Vocabulary>) -> Option<Canonical>
     vocabulary.and_then(|vocabulary| vocabulary.canonical(text))
 }
 
+/// Whether a number is in a range, both ends included.
+fn between(number: Number, from: Option<Number>, to: Option<Number>) -> bool {
+    from.is_none_or(|from| from <= number) & to.is_none_or(|to| number <= to)
+}
+
 /// Whether the value equals one of the operands; an interval may only contain one.
-fn one_of(one: &OneOf, value: &Known<'_>, canonical: Option<Canonical>) -> Verdict {
+fn one_of(one: &OneOf, value: &Known<'_>, canonical: impl FnOnce() -> Option<Canonical>) -> Verdict {
     fn any(operands: &[Operand], equals: impl Fn(&Operand) -> bool) -> Verdict {
         Verdict::of(operands.iter().any(equals))
     }
     let operands = &one.operands;
     match value {
-        Known::Text(text) => {
-            if canonical.is_some_and(|canonical| one.canonicals.iter().any(|ours| ours.covers(canonical))) {
-                return Verdict::Matched;
-            }
-            let text = trimmed(text);
-            if text.is_ascii() {
-                Verdict::of(one.may_be(text.len()) && operands.iter().any(|operand| text.eq_ignore_ascii_case(&operand.folded)))
-            } else {
-                any(operands, |operand| same_text(text, &operand.folded))
-            }
-        }
+        Known::Text(text) => Verdict::of(one.holds(text, canonical)),
         Known::Number(number) => any(operands, |operand| operand.number == Some(*number)),
         Known::Bool(truth) => any(operands, |operand| operand.truth == Some(*truth)),
         Known::Date(at) => any(operands, |operand| operand.moment.is_some_and(|moment| moment.start() <= *at && *at <= moment.end())),
@@ -326,7 +374,7 @@ fn one_of(one: &OneOf, value: &Known<'_>, canonical: Option<Canonical>) -> Verdi
             verdict => verdict,
         },
         // Lists are judged by their items.
-        Known::List(_) | Known::Items(_) => Verdict::Faulty,
+        Known::List(_) | Known::Items(..) => Verdict::Faulty,
     }
 }
 
@@ -344,12 +392,8 @@ fn inside(interval: Interval, from: Option<Number>, to: Option<Number>) -> Verdi
 }
 
 impl Operand {
-    fn covers(&self, canonical: Option<Canonical>) -> bool {
-        self.canonical.zip(canonical).is_some_and(|(ours, theirs)| ours.covers(theirs))
-    }
-
-    fn equals_text(&self, text: &str, canonical: Option<Canonical>) -> bool {
-        self.covers(canonical) || same_text(text, &self.folded)
+    fn equals_text(&self, text: &str, canonical: impl FnOnce() -> Option<Canonical>) -> bool {
+        self.is(&Compared::of(text)) || self.canonical.is_some_and(|ours| canonical().is_some_and(|theirs| ours.covers(theirs)))
     }
 }
 

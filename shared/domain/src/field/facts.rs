@@ -4,10 +4,14 @@
 
 use super::{FieldName, FieldValue};
 use crate::{Order, Timestamp};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, MapAccess, Visitor},
+};
 use std::{
     borrow::Borrow,
     collections::{BTreeMap, HashMap},
+    fmt,
 };
 
 /// Who states a field's value. Earlier ones win over later ones.
@@ -117,6 +121,27 @@ impl Kept {
     const fn slot(&self) -> (FieldSource, Keep) {
         (self.fact.source, self.keep)
     }
+
+    /// Takes this fact into those of its field. Returns whether anything changed.
+    fn merge_into(self, kept: &mut Vec<Self>) -> bool {
+        match kept.binary_search_by_key(&self.slot(), Self::slot) {
+            Err(place) => {
+                kept.insert(place, self);
+                true
+            }
+            Ok(place) => {
+                let Some(old) = kept.get_mut(place) else { return false };
+                let better = match self.keep {
+                    Keep::Latest => self.fact.rank() > old.fact.rank(),
+                    Keep::First => self.fact.rank() < old.fact.rank(),
+                };
+                if better {
+                    *old = self;
+                }
+                better
+            }
+        }
+    }
 }
 
 /// The value that holds for a field, and where it comes from.
@@ -154,25 +179,11 @@ impl FieldFacts {
             return false;
         }
         let new = Kept { keep, fact };
-        let Some(kept) = self.fields.get_mut(name) else {
-            self.fields.insert(name.clone(), vec![new]);
-            return true;
-        };
-        match kept.binary_search_by_key(&new.slot(), Kept::slot) {
-            Err(place) => {
-                kept.insert(place, new);
+        match self.fields.get_mut(name) {
+            Some(kept) => new.merge_into(kept),
+            None => {
+                self.fields.insert(name.clone(), vec![new]);
                 true
-            }
-            Ok(place) => {
-                let Some(old) = kept.get_mut(place) else { return false };
-                let better = match keep {
-                    Keep::Latest => new.fact.rank() > old.fact.rank(),
-                    Keep::First => new.fact.rank() < old.fact.rank(),
-                };
-                if better {
-                    *old = new;
-                }
-                better
             }
         }
     }
@@ -180,9 +191,14 @@ impl FieldFacts {
     /// Takes all facts of another set in. Returns whether anything changed.
     pub fn merge_all(&mut self, other: &Self) -> bool {
         let mut changed = false;
-        for (name, kept) in &other.fields {
-            for Kept { keep, fact } in kept {
-                changed |= self.merge(name, fact.clone(), *keep);
+        for (name, theirs) in &other.fields {
+            let Some(kept) = self.fields.get_mut(name) else {
+                self.fields.insert(name.clone(), theirs.clone());
+                changed = true;
+                continue;
+            };
+            for new in theirs {
+                changed |= new.clone().merge_into(kept);
             }
         }
         changed
@@ -285,14 +301,33 @@ impl Serialize for FieldFacts {
 
 impl<'de> Deserialize<'de> for FieldFacts {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let stored = BTreeMap::<FieldName, Vec<Stored<Option<FieldValue>>>>::deserialize(d)?;
-        let mut facts = Self::new();
-        for (name, stored) in stored {
+        d.deserialize_map(StoredFacts)
+    }
+}
+
+struct StoredFacts;
+
+impl<'de> Visitor<'de> for StoredFacts {
+    type Value = FieldFacts;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the facts of each field")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FieldFacts, A::Error> {
+        let mut facts = FieldFacts::new();
+        while let Some((name, stored)) = map.next_entry::<FieldName, Vec<Stored<Option<FieldValue>>>>()? {
+            let mut kept = Vec::with_capacity(stored.len());
             for Stored(slot, at, tie, value) in stored {
                 let keep = if slot & FIRST == 0 { Keep::Latest } else { Keep::First };
                 let source = FieldSource::ALL.into_iter().find(|source| source.code() == slot & !FIRST);
-                let source = source.ok_or_else(|| serde::de::Error::custom(format_args!("unknown field source {slot}")))?;
-                facts.merge(&name, FieldFact { value, at, tie, source }, keep);
+                let source = source.ok_or_else(|| A::Error::custom(format_args!("unknown field source {slot}")))?;
+                if keep == Keep::Latest || value.is_some() {
+                    Kept { keep, fact: FieldFact { value, at, tie, source } }.merge_into(&mut kept);
+                }
+            }
+            if !kept.is_empty() {
+                facts.fields.insert(name, kept);
             }
         }
         Ok(facts)

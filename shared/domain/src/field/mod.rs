@@ -31,9 +31,7 @@ impl FieldName {
     /// Trims and checks the text.
     pub fn new(text: &str) -> Result<Self, IdError> {
         let text = text.trim();
-        let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
-        let begins = text.bytes().next().is_some_and(|c| c.is_ascii_lowercase());
-        if begins && text.len() <= 64 && text.bytes().all(fits) {
+        if Self::is_sound(text) {
             return Ok(Self(text.to_owned()));
         }
         Err(IdError::Form {
@@ -41,6 +39,12 @@ impl FieldName {
             expected: "1 to 64 of `a-z`, `0-9` and `_`, beginning with a letter",
             got: text.chars().take(64).collect(),
         })
+    }
+
+    fn is_sound(text: &str) -> bool {
+        let fits = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_';
+        let begins = text.bytes().next().is_some_and(|c| c.is_ascii_lowercase());
+        begins && text.len() <= 64 && text.bytes().all(fits)
     }
 
     /// The text.
@@ -58,7 +62,7 @@ impl Borrow<str> for FieldName {
 impl TryFrom<String> for FieldName {
     type Error = IdError;
     fn try_from(text: String) -> Result<Self, IdError> {
-        Self::new(&text)
+        if Self::is_sound(&text) { Ok(Self(text)) } else { Self::new(&text) }
     }
 }
 

@@ -47,6 +47,11 @@ impl PropertyPath {
         sound.then(|| Self { root, rest: rest.to_owned() })
     }
 
+    /// Whether a value may stand below this key, or at it.
+    pub(super) fn begins_with(&self, key: &str) -> bool {
+        self.first_step() == key || self.rest == key
+    }
+
     fn first_step(&self) -> &str {
         self.rest.split('.').next().unwrap_or_default()
     }
@@ -84,6 +89,13 @@ pub struct KeySet {
     keys: Vec<String>,
     /// Bit n is set when there is a key of n bytes; bit 63 also stands for longer ones.
     lengths: u64,
+    /// Bit n is set when there is a key whose first byte ends in the six bits n.
+    firsts: u64,
+}
+
+/// The bit of a name's first byte.
+fn first_bit(name: &str) -> u64 {
+    1 << (name.as_bytes().first().copied().unwrap_or_default() & 63)
 }
 
 impl KeySet {
@@ -103,6 +115,7 @@ impl KeySet {
         set.keys.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
         set.keys.dedup();
         set.lengths = set.keys.iter().fold(0, |bits, key| bits | (1 << key.len().min(63)));
+        set.firsts = set.keys.iter().fold(0, |bits, key| bits | first_bit(key));
         set
     }
 
@@ -113,7 +126,18 @@ impl KeySet {
 
     /// Whether it is one of the keys.
     pub fn holds(&self, name: &str) -> bool {
-        let listed = self.lengths & (1 << name.len().min(63)) != 0;
-        listed && self.keys.binary_search_by(|key| (key.len(), key.as_str()).cmp(&(name.len(), name))).is_ok()
+        self.place(name).is_some()
+    }
+
+    /// Its place among the keys.
+    pub(super) fn place(&self, name: &str) -> Option<usize> {
+        let listed = self.lengths & (1 << name.len().min(63)) != 0 && self.firsts & first_bit(name) != 0;
+        let found = || self.keys.binary_search_by(|key| (key.len(), key.as_str()).cmp(&(name.len(), name))).ok();
+        if listed { found() } else { None }
+    }
+
+    /// The keys, each at its place.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(String::as_str)
     }
 }

@@ -98,7 +98,7 @@ async fn stored(people: &[Person]) -> (Arc<Counting>, Parcels<Arc<Counting>>, Wo
     let parcels = Parcels::new(Arc::clone(&store));
     for person in people {
         for (batch, events) in &person.parcels {
-            let parcel = Parcel { identity: person.identity.clone(), events: events.clone() };
+            let parcel = Parcel { identity: person.identity.clone(), events: events.clone().into() };
             parcels.put(&workspace, *batch, &parcel).await.unwrap();
         }
     }
