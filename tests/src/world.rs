@@ -40,6 +40,8 @@ pub struct World {
     pub leveler: level::Leveler<Arc<Hooked>, Arc<Flaky>, Arc<ManualClock>, Arc<pipeline::clock::CountingEntropy>>,
     /// The scheduled finder of due work.
     pub rescorer: rescore::Rescorer<Arc<Hooked>, Arc<Flaky>, Arc<Flaky>, Arc<ManualClock>>,
+    /// The worker of jobs.
+    pub jobs: rescore::jobs::JobRunner<Arc<Hooked>, Arc<Flaky>, Arc<ManualClock>>,
     batches: std::sync::atomic::AtomicU64,
 }
 
@@ -78,6 +80,7 @@ impl World {
             scorer: score::Scorer::new(Arc::clone(&store), Arc::clone(&to_level), Arc::clone(&clock)),
             leveler: level::Leveler::new(Arc::clone(&store), Arc::clone(&to_dispatch), Arc::clone(&clock), entropy),
             rescorer: rescore::Rescorer::new(Arc::clone(&store), Arc::clone(&to_score), Arc::clone(&to_dispatch), Arc::clone(&clock)),
+            jobs: rescore::jobs::JobRunner::new(Arc::clone(&store), Arc::clone(&to_score), Arc::clone(&clock)),
             workspace: WorkspaceId::try_from("main".to_owned()).unwrap_or_else(|_| unreachable!("a fixed id")),
             batches: std::sync::atomic::AtomicU64::new(1),
             store,
@@ -135,6 +138,34 @@ impl World {
             drive(&self.leveler, &self.to_level, c).await?;
         }
         anyhow::bail!("the pipeline does not come to rest")
+    }
+
+    /// A second worker of jobs on another host.
+    pub fn another_job_runner(&self) -> rescore::jobs::JobRunner<Arc<Hooked>, Arc<Flaky>, Arc<ManualClock>> {
+        rescore::jobs::JobRunner::new(Arc::clone(&self.store), Arc::clone(&self.to_score), Arc::clone(&self.clock))
+    }
+
+    /// The rulesets of the world's store.
+    pub fn rulesets(&self) -> pipeline::rulesets::Rulesets<Arc<Hooked>, Arc<ManualClock>> {
+        pipeline::rulesets::Rulesets::new(Arc::clone(&self.store), Arc::clone(&self.clock))
+    }
+
+    /// The jobs of the world's store.
+    pub fn job_list(&self) -> pipeline::jobs::Jobs<Arc<Hooked>, Arc<ManualClock>> {
+        pipeline::jobs::Jobs::new(Arc::clone(&self.store), Arc::clone(&self.clock))
+    }
+
+    /// Runs all jobs to their end, and the pipeline to rest in between. The clock goes on to whenever the next chunk is due.
+    pub async fn run_jobs(&self) -> Result<()> {
+        for _ in 0..10_000 {
+            let worked = self.jobs.round().await?;
+            self.settle().await?;
+            if worked == 0 {
+                let Some(next) = self.job_list().next_due().await? else { return Ok(()) };
+                self.clock.set(next.max(self.now()));
+            }
+        }
+        anyhow::bail!("the jobs do not come to an end")
     }
 
     /// Runs one stage over one message as it came for the first time.

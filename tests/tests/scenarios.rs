@@ -62,6 +62,7 @@ fn told(change: &Changed) -> String {
         Changed::EngagementLevel { from: before, to } => format!("engagement_level {} → {to}", from(before)),
         Changed::LeadLevel { from: before, to, .. } => format!("lead_level {} → {to}", from(before)),
         Changed::Surge { active } => format!("surge {}", if *active { "began" } else { "ended" }),
+        Changed::Grid { from, to } => format!("grid {} → {to}", from.map_or("none".into(), |cell| cell.to_string())),
         Changed::Engagement { from, to } => format!("engagement {from} → {to}"),
     }
 }

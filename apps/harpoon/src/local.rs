@@ -26,6 +26,9 @@ pub(crate) const PREFIX: &str = "harpoon-";
 /// The workspace of a local deployment.
 const WORKSPACE: &str = "main";
 
+/// How often it is looked for jobs. Jobs have a schedule of their own, so that due accounts never wait for one.
+const JOBS_EVERY: Duration = Duration::from_millis(250);
+
 /// A clock that every part of the process shares.
 #[derive(Clone)]
 pub struct SharedClock(pub Arc<dyn Clock>);
@@ -216,6 +219,11 @@ impl Parts {
         running.spawn(runner::run_schedule("rescore", every, stop, move || {
             let rescorer = Arc::clone(&rescorer);
             async move { rescorer.run().await.map(drop) }
+        }));
+        let jobs = Arc::new(rescore::jobs::JobRunner::new(store.clone(), self.queue("score"), clock.clone()));
+        running.spawn(runner::run_schedule("jobs", JOBS_EVERY, self.stop.clone(), move || {
+            let jobs = Arc::clone(&jobs);
+            async move { jobs.run(rescore::jobs::BUDGET_LOCALLY).await }
         }));
         Ok(())
     }

@@ -4,13 +4,13 @@ use crate::{
     Api, Ports,
     accounts::{AccountItem, values},
     auth::{Caller, Named},
-    problem::Problem,
-    query,
+    problem::{Fault, Problem},
+    query::{self, Parameters},
     view::{TransitionView, level_name, moment},
 };
 use axum::{Json, extract::State};
 use domain::{
-    AccountId, Home, WorkspaceId,
+    AccountId, Home, Timestamp, WorkspaceId,
     evaluate::Evaluation,
     explain::{Explanation, HeldLevels, known},
     field::FieldFacts,
@@ -23,6 +23,7 @@ use http::Uri;
 use pipeline::{
     Consistency, Query, Store, Table,
     homes::Gathered,
+    past::{self, Past, PastError},
     records::{AccountOrigin, LeadLevels, Standing, from_item, history_partition},
 };
 use serde::Serialize;
@@ -35,7 +36,9 @@ const HISTORY: usize = 50;
 /// How many reasons a summary gives.
 const REASONS: usize = 3;
 /// How many leads an explanation lists one by one.
-const EXPLAINED_LEADS: usize = 100;
+pub(crate) const EXPLAINED_LEADS: usize = 100;
+/// … and at most.
+const MOST_EXPLAINED_LEADS: usize = 1_000;
 
 /// Everything that is known of an account.
 #[derive(Debug, Serialize, ToSchema)]
@@ -62,6 +65,9 @@ pub(crate) struct AccountDetail {
     /// Since when it has its account level.
     #[schema(required)]
     pub account_level_since: Option<String>,
+    /// What to do about accounts of its level: `{"targeting", "sales_motion", "success_metric"}`; null when the level does not say.
+    #[schema(value_type = Option<Object>, required)]
+    pub account_level_play: Option<domain::level::Play>,
     /// Since when it has its engagement level.
     #[schema(required)]
     pub engagement_level_since: Option<String>,
@@ -202,6 +208,7 @@ impl<P: Ports> Api<P> {
             external_ids: record.external_ids.clone(),
             members: members.map(|member| member.record.id.to_string()).collect(),
             account_level_since: moment(standing.and_then(|standing| standing.level_since)),
+            account_level_play: whole.held().account.and_then(|id| whole.model.document.account_levels.level(id)?.play.clone()),
             engagement_level_since: moment(standing.and_then(|standing| standing.engagement_level_since)),
             field_sources: sources(&evaluation.fields),
             surge,
@@ -308,12 +315,19 @@ pub(crate) async fn show<P: Ports>(
 /// Every rule with its points, the fields or events behind it, decay and the caps that bit, rules that did not match and why, surge, and
 /// the shortest way to the next levels. The points always sum to the score shown: `account.rules` and `account.caps` to
 /// `account.score`; the `counts` of `engagement.leads` and `engagement.others` to `engagement.score`; a lead's `rules` and `cap` to
-/// its `score`; a rule's `days` and `cap` to its `points`.
+/// its `score`; a rule's `days` and `cap` to its `points`; the lines of an entry of `other_rulesets` to its `score`.
+///
+/// With `as_of` it is explained as it was then, by the rulesets that were in force; `limits` says what such an answer can't know.
 #[utoipa::path(get, path = "/api/v1/accounts/{id}/explain", operation_id = "explainAccount", tag = "Accounts",
-    params(("id" = String, Path, description = "The account's id, or one of its domains")),
-    responses((status = 200, description = "The explanation, as of today", body = Object, example = json!({
+    params(
+        ("id" = String, Path, description = "The account's id, or one of its domains"),
+        ("as_of" = Option<String>, Query, description = "A past moment, ISO 8601; a day alone stands for its end. Up to 25 months back", example = "2026-10-01T00:00:00Z"),
+        ("leads" = Option<u32>, Query, description = "How many leads are listed one by one, 0 to 1,000, usually 100; the others are summed up"),
+    ),
+    responses((status = 200, description = "The explanation, as of today or of the moment", body = Object, example = json!({
         "as_of": "2026-11-21",
         "rulesets": {"model": 1, "account": {"id": "enterprise-b2b-saas", "name": "Enterprise B2B SaaS", "version": 1}},
+        "grade": "D", "grid": "D3", "disqualified_by": [],
         "account": {
             "score": 50, "possible": 145, "fields_known": 1, "fields_used": 4, "known": "1 of 4 fields known", "missing_could_add": 95,
             "rules": [{"rule_id": "employees", "name": "1,000 employees or more", "points": 50, "possible": 50, "outcome": "matched",
@@ -325,8 +339,12 @@ pub(crate) async fn show<P: Ports>(
         },
         "engagement": {"score": 49, "leads": [{"lead_id": "ld_00000000000000000000000000000000", "label": "Ann Weaver", "score": 49, "counts": 49,
             "rules": [{"rule_id": "demo_request", "name": "Demo request", "points": 49, "count": 1,
-                "days": [{"day": "2026-11-18", "count": 1, "raw": 50, "decayed_milli": 48858, "points": 49}]}]}]},
-        "surge": {"active": false, "window_events": 1, "window_leads": 1, "ratio_percent": 33}
+                "days": [{"day": "2026-11-18", "count": 1, "raw": 50, "decayed_milli": 48858, "points": 49}]}]}],
+            "unmatched": [{"rule_id": "sdr_meeting", "name": "SDR meeting", "points": 30,
+                "because": {"reason": "outside_window", "last_day": "2025-09-02"},
+                "why": "the last such event was on 2025-09-02, more than 395 days ago"}]},
+        "surge": {"active": false, "window_events": 1, "window_leads": 1, "ratio_percent": 33},
+        "other_rulesets": []
     }))))]
 pub(crate) async fn explain<P: Ports>(
     State(api): State<Arc<Api<P>>>,
@@ -334,9 +352,50 @@ pub(crate) async fn explain<P: Ports>(
     Named(id): Named,
     uri: Uri,
 ) -> Result<Json<Explanation>, Problem> {
-    query::none(&uri)?;
-    let account = api.account_named(&workspace, &id).await?;
-    let whole = api.whole(&workspace, Home::Account(account)).await?;
-    let evaluation = Evaluation::new(&whole.model, whole.gathered.inputs(), api.now().day());
-    Ok(Json(Explanation::new(&whole.model, &evaluation, whole.held(), EXPLAINED_LEADS)))
+    let mut query = Parameters::of(&uri);
+    let at = as_of(&mut query, api.now());
+    let leads = listed_leads(&mut query);
+    query.finish()?;
+    let home = Home::Account(api.account_named(&workspace, &id).await?);
+    let Some(at) = at else {
+        let whole = api.whole(&workspace, home).await?;
+        let evaluation = Evaluation::new(&whole.model, whole.gathered.inputs(), api.now().day());
+        return Ok(Json(Explanation::new(&whole.model, &evaluation, whole.held(), leads)));
+    };
+    let past = api.past(&workspace, &home, at).await?;
+    let evaluation = Evaluation::new(&past.model, past.gathered.inputs(), past.day());
+    let explanation = Explanation::new(&past.model, &evaluation, past.levels.held(), leads);
+    Ok(Json(Explanation { limits: past.limits, ..explanation }))
+}
+
+/// The past moment that a request asks for. A day alone stands for its end; today stands for now.
+pub(crate) fn as_of(query: &mut Parameters, now: Timestamp) -> Option<Timestamp> {
+    let at = query.end("as_of")?;
+    let end_of_today = now.day().plus(1).start().plus_millis(-1);
+    Some(if at == end_of_today { now } else { at })
+}
+
+fn listed_leads(query: &mut Parameters) -> usize {
+    let Some(text) = query.text("leads", 20) else { return EXPLAINED_LEADS };
+    let leads = text.parse().ok().filter(|leads| *leads <= MOST_EXPLAINED_LEADS);
+    if leads.is_none() {
+        query.fault("leads", format!("must be a whole number from 0 to {MOST_EXPLAINED_LEADS}, got `{text}`"));
+    }
+    leads.unwrap_or(EXPLAINED_LEADS)
+}
+
+impl<P: Ports> Api<P> {
+    /// A home as it was at a moment.
+    pub(crate) async fn past(&self, workspace: &WorkspaceId, home: &Home, at: Timestamp) -> Result<Past, Problem> {
+        let wrong = |detail: String| Problem::parameters(vec![Fault::of("as_of", detail)]).unwrap_or_else(Problem::internal);
+        match past::gather(&self.store, &self.models, workspace, home, at, self.now()).await {
+            Ok(past) => Ok(past),
+            Err(PastError::Store(error)) => Err(error.into()),
+            Err(PastError::Future) => Err(wrong(format!("must not lie in the future, got `{at}`"))),
+            Err(PastError::TooOld { begins }) => Err(wrong(format!("must be {begins} or later: the log goes back to then, got `{at}`"))),
+            Err(PastError::TooMany { identities }) => {
+                Err(wrong(format!("is answered for up to {} identities; the account has {identities}", past::MOST_IDENTITIES)))
+            }
+        }
+    }
 }

@@ -31,11 +31,25 @@ impl<P: Ports> FromRequestParts<Arc<Api<P>>> for Caller {
         }
         match api.credentials.find(token.trim(), CredentialKind::ApiToken).await? {
             Some(credential) => {
+                parts.extensions.insert(By(credential.name));
                 parts.extensions.insert(credential.workspace.clone());
                 Ok(Self(credential.workspace))
             }
             None => Err(Problem::unknown_token()),
         }
+    }
+}
+
+/// Who asks: the name of the token that came with the request.
+#[derive(Debug, Clone)]
+pub(crate) struct By(pub(crate) String);
+
+impl<P: Ports> FromRequestParts<Arc<Api<P>>> for By {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api<P>>) -> Result<Self, Problem> {
+        Caller::from_request_parts(parts, api).await?;
+        parts.extensions.get::<Self>().cloned().ok_or_else(Problem::no_token)
     }
 }
 

@@ -5,39 +5,64 @@ use axum::{
     body::Body,
     extract::{FromRequest, Request},
 };
+use domain::{Day, Timestamp};
 use http_body_util::LengthLimitError;
 use serde_json::{Map, Value};
 
 /// The most bytes of a body.
 pub(crate) const MAX_BODY_BYTES: usize = 256 * 1024;
+/// The most bytes of a body that holds a whole ruleset.
+pub(crate) const MAX_RULESET_BYTES: usize = 1024 * 1024;
 
 /// A body that is JSON.
 #[derive(Debug)]
 pub(crate) struct Json(pub(crate) Value);
 
+/// A body that is JSON and may hold a whole ruleset.
+#[derive(Debug)]
+pub(crate) struct Large(pub(crate) Value);
+
+impl<S: Send + Sync> FromRequest<S> for Large {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
+        read(request, MAX_RULESET_BYTES).await.map(Self)
+    }
+}
+
 impl<S: Send + Sync> FromRequest<S> for Json {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, Problem> {
-        let body: Body = request.into_body();
-        if axum::body::HttpBody::size_hint(&body).lower() > MAX_BODY_BYTES as u64 {
-            return Err(Problem::too_large(MAX_BODY_BYTES));
-        }
-        let bytes = axum::body::to_bytes(body, MAX_BODY_BYTES).await.map_err(|error| {
-            if error.into_inner().is::<LengthLimitError>() {
-                Problem::too_large(MAX_BODY_BYTES)
-            } else {
-                Problem::bad_request("the body ended early")
-            }
-        })?;
-        if bytes.is_empty() {
-            return Err(Problem::bad_request("the body is empty; send a JSON object"));
-        }
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            let fault = Fault::at("", format!("line {}, column {}: not the JSON expected there", error.line(), error.column()));
-            Problem::bad_request("the body is not JSON").with(fault)
-        })
+        read(request, MAX_BODY_BYTES).await.map(Self)
     }
+}
+
+async fn read(request: Request, most: usize) -> Result<Value, Problem> {
+    let body: Body = request.into_body();
+    if axum::body::HttpBody::size_hint(&body).lower() > most as u64 {
+        return Err(Problem::too_large(most));
+    }
+    let bytes = axum::body::to_bytes(body, most).await.map_err(|error| {
+        if error.into_inner().is::<LengthLimitError>() { Problem::too_large(most) } else { Problem::bad_request("the body ended early") }
+    })?;
+    if bytes.is_empty() {
+        return Err(Problem::bad_request("the body is empty; send a JSON object"));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| not_json(&error))
+}
+
+/// What is wrong with a body that does not parse. The parser gives up on deep nesting before anything else can look at it.
+fn not_json(error: &serde_json::Error) -> Problem {
+    let place = format!("line {}, column {}", error.line(), error.column());
+    if error.to_string().contains("recursion limit") {
+        let fault = Fault::at(
+            "",
+            format!("{place}: nested deeper than 128 levels; conditions may nest {} groups deep", domain::account_rules::MAX_DEPTH),
+        );
+        return Problem::bad_request("the body is nested too deep").with(fault);
+    }
+    Problem::bad_request("the body is not JSON").with(Fault::at("", format!("{place}: not the JSON expected there")))
 }
 
 /// An object while it is read.
@@ -85,6 +110,69 @@ impl<'v> Object<'v> {
                 None
             }
         }
+    }
+
+    /// A text of 1 to `max` characters that must be there; `says` is what it means.
+    pub(crate) fn required(&mut self, key: &str, max: usize, says: &str) -> Option<String> {
+        match self.text(key, max) {
+            Some(Some(text)) => Some(text),
+            Some(None) => {
+                self.fault(pointer("", key), format!("must be a text of 1 to {max} characters: {says}"));
+                None
+            }
+            None => {
+                // A text that is not right was noted already.
+                if !self.map.contains_key(key) {
+                    self.fault(pointer("", key), format!("is required: {says}"));
+                }
+                None
+            }
+        }
+    }
+
+    /// `true` or `false`.
+    pub(crate) fn truth(&mut self, key: &str) -> Option<bool> {
+        let value = self.map.get(key)?;
+        if !value.is_boolean() {
+            self.fault(pointer("", key), "must be true or false");
+        }
+        value.as_bool()
+    }
+
+    /// A whole number in a range.
+    pub(crate) fn whole(&mut self, key: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
+        let value = self.map.get(key)?;
+        let whole = value.as_u64().filter(|n| range.contains(n));
+        if whole.is_none() {
+            let limits = if *range.end() == u64::MAX {
+                format!("of at least {}", range.start())
+            } else {
+                format!("from {} to {}", range.start(), range.end())
+            };
+            self.fault(pointer("", key), format!("must be a whole number {limits}"));
+        }
+        whole
+    }
+
+    /// A whole number in a range that must be there; `says` is what it means.
+    pub(crate) fn required_whole(&mut self, key: &str, range: std::ops::RangeInclusive<u64>, says: &str) -> Option<u64> {
+        if !self.map.contains_key(key) {
+            self.fault(pointer("", key), format!("is required: {says}"));
+        }
+        self.whole(key, range)
+    }
+
+    /// A day such as `2026-12-31`, or null.
+    pub(crate) fn day(&mut self, key: &str) -> Said<Day> {
+        let value = self.map.get(key)?;
+        if value.is_null() {
+            return Some(None);
+        }
+        let day = value.as_str().filter(|text| text.len() == 10).and_then(Timestamp::parse).map(Timestamp::day);
+        if day.is_none() {
+            self.fault(pointer("", key), "must be a day such as `2026-12-31`, or null");
+        }
+        day.map(Some)
     }
 
     /// An array of at most `max` items, with their pointers.

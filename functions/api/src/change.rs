@@ -19,7 +19,7 @@ use axum::{
 };
 use domain::{
     AccountId, Home, Order, Timestamp, WorkspaceId,
-    field::{FieldFact, FieldName, FieldSource, FieldValue, Keep},
+    field::{FieldFact, FieldName, FieldSource, FieldValue},
     mail::WebDomain,
 };
 use http::{StatusCode, Uri, header};
@@ -226,7 +226,7 @@ fn with_fields(own: &OwnFields, fields: &[(FieldName, Option<FieldValue>)], now:
         }
         // What is said last wins, also within a millisecond and when a clock went back.
         let at = manual.map_or(now, |manual| now.max(manual.at.plus_millis(1)));
-        changed.facts.merge(name, FieldFact::new(value.clone(), Order { at, tie: 0 }, FieldSource::Manual), Keep::Latest);
+        changed.state(name, FieldFact::new(value.clone(), Order { at, tie: 0 }, FieldSource::Manual));
         any = true;
     }
     changed.fresh = changed.fresh.saturating_add(1);

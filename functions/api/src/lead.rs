@@ -2,14 +2,19 @@
 
 use crate::{
     ATTEMPTS, Api, Ports,
-    account::Whole,
+    account::{Whole, as_of},
     auth::{Caller, Named},
     leads::LeadItem,
     problem::Problem,
-    query,
+    query::{self, Parameters},
 };
 use axum::{Json, extract::State};
-use domain::{Home, Identity, IdentityId, WorkspaceId, evaluate::Evaluation, explain::Explanation, lead::Lead};
+use domain::{
+    Home, Identity, IdentityId, WorkspaceId,
+    evaluate::Evaluation,
+    explain::{self, Explanation, LeadExplanation},
+    lead::Lead,
+};
 use http::Uri;
 use pipeline::{Consistency, homes::Gathered, records::IdentityMapping};
 use serde::Serialize;
@@ -116,4 +121,51 @@ pub(crate) async fn show<P: Ports>(
     query::none(&uri)?;
     let found = api.lead_named(&workspace, &id).await?;
     Ok(Json(api.lead_detail(&workspace, &found).await?))
+}
+
+/// Explain a lead's score
+///
+/// Every rule with its points, the days behind it, decay and the caps that bit, rules that give nothing and why, and the shortest way to the next
+/// level. The points of `rules` and `cap` sum to `score`; a rule's `days` and `cap` to its `points`. `counts` is what of the score counts for the
+/// account.
+///
+/// With `as_of` it is explained as it was then, by the rulesets that were in force; `limits` says what such an answer can't know. A lead of whom
+/// nothing had been seen by then is not found.
+#[utoipa::path(get, path = "/api/v1/leads/{id}/explain", operation_id = "explainLead", tag = "Leads",
+    params(
+        ("id" = String, Path, description = "`ld_…`, `user:<userId>` or `anonymous:<anonymousId>`", example = "user:u-1001"),
+        ("as_of" = Option<String>, Query, description = "A past moment, ISO 8601; a day alone stands for its end. Up to 25 months back", example = "2026-10-01T00:00:00Z"),
+    ),
+    responses((status = 200, description = "The explanation, as of today or of the moment", body = Object, example = json!({
+        "as_of": "2026-11-21",
+        "rulesets": {"model": 1, "engagement": {"id": "default", "name": "Practice-guide engagement", "version": 1}},
+        "lead_id": "ld_00000000000000000000000000000000", "label": "Ann Weaver", "is_account": false, "score": 100, "counts": 100, "possible": 100,
+        "rules": [{"rule_id": "demo_request", "name": "Demo request", "points": 50, "count": 1,
+            "days": [{"day": "2026-11-21", "count": 1, "raw": 50, "decayed_milli": 50000, "points": 50}]}],
+        "cap": {"limit": 100, "points": -20},
+        "level": {"current": {"id": "very_hot", "name": "Very Hot", "min": 75}, "by_score": {"id": "very_hot", "name": "Very Hot", "min": 75}},
+        "unmatched": [{"rule_id": "visit", "name": "Website visit", "points": 5, "because": {"reason": "never_seen"},
+            "why": "no such event in the last 395 days"}]
+    }))))]
+pub(crate) async fn explain<P: Ports>(
+    State(api): State<Arc<Api<P>>>,
+    Caller(workspace): Caller,
+    Named(id): Named,
+    uri: Uri,
+) -> Result<Json<LeadExplanation>, Problem> {
+    let mut query = Parameters::of(&uri);
+    let at = as_of(&mut query, api.now());
+    query.finish()?;
+    let found = api.lead_named(&workspace, &id).await?;
+    let whole = &found.whole;
+    let Some(at) = at else {
+        let evaluation = Evaluation::new(&whole.model, whole.gathered.inputs(), api.now().day());
+        let explanation = explain::lead(&whole.model, &evaluation, found.id, whole.held());
+        return explanation.map(Json).ok_or_else(Problem::internal);
+    };
+    let past = api.past(&workspace, &whole.home, at).await?;
+    let evaluation = Evaluation::new(&past.model, past.gathered.inputs(), past.day());
+    let explanation = explain::lead(&past.model, &evaluation, found.id, past.levels.held());
+    let explanation = explanation.ok_or_else(|| Problem::not_found(&format!("lead seen by {at}:"), &id))?;
+    Ok(Json(LeadExplanation { limits: past.limits, ..explanation }))
 }

@@ -6,17 +6,28 @@ mod auth;
 mod body;
 mod change;
 pub mod config;
+mod coverage;
 mod cursor;
 mod deliveries;
 mod destinations;
+mod dry_run;
+mod etag;
 mod health;
+mod history;
+mod jobs;
+mod kinds;
 mod lead;
 mod leads;
 mod link;
 mod listing;
+mod mappings;
 mod openapi;
 mod problem;
 mod query;
+mod rulesets;
+mod setting;
+mod surge_settings;
+mod templates;
 mod timeline;
 mod triggers;
 mod view;
@@ -31,9 +42,11 @@ use pipeline::{
     AccountTouched, Clock, Credentials, Homes, Queue, Secrets, Store, SystemEntropy,
     board::Board,
     homes::HomeStore,
+    jobs::Jobs,
     models::Models,
     notify::{Deliveries, Destinations, Triggers},
     parcels::Parcels,
+    rulesets::Rulesets,
 };
 use problem::{Problem, not_sent};
 use std::{collections::BTreeSet, sync::Arc};
@@ -68,6 +81,8 @@ pub struct Api<P: Ports> {
     homes: HomeStore<P::Store>,
     parcels: Parcels<P::Store>,
     models: Models<P::Store, P::Clock>,
+    rulesets: Rulesets<P::Store, P::Clock>,
+    jobs: Jobs<P::Store, P::Clock>,
     credentials: Credentials<P::Store, P::Clock>,
     board: Board<P::Store, P::Clock>,
     triggers: Triggers<P::Store, P::Clock>,
@@ -87,6 +102,8 @@ impl<S: Store + Clone, X: Secrets, C: Clock + Clone, Q: Queue<AccountTouched>> A
             homes: HomeStore::new(store.clone()),
             parcels: Parcels::new(store.clone()),
             models: Models::new(store.clone(), clock.clone()),
+            rulesets: Rulesets::new(store.clone(), clock.clone()),
+            jobs: Jobs::new(store.clone(), clock.clone()),
             credentials: Credentials::new(store.clone(), clock.clone()),
             board: Board::new(store.clone(), clock.clone()),
             triggers: Triggers::new(store.clone(), clock.clone()),
@@ -140,12 +157,21 @@ pub fn router<P: Ports>(api: Api<P>) -> Router {
         .route("/api/v1/accounts/{id}/fields/{name}", axum::routing::delete(change::forget::<P>))
         .route("/api/v1/leads", get(leads::list::<P>))
         .route("/api/v1/leads/{id}", get(lead::show::<P>).put(link::put::<P>))
+        .route("/api/v1/leads/{id}/explain", get(lead::explain::<P>))
         .route("/api/v1/leads/{id}/account", axum::routing::delete(link::undo::<P>))
         .route("/api/v1/triggers", get(triggers::list::<P>).post(triggers::create::<P>))
         .route("/api/v1/triggers/{id}", get(triggers::show::<P>).put(triggers::replace::<P>).delete(triggers::delete::<P>))
         .route("/api/v1/destinations", get(destinations::list::<P>).post(destinations::create::<P>))
         .route("/api/v1/destinations/{id}", get(destinations::show::<P>).put(destinations::change::<P>).delete(destinations::delete::<P>))
         .route("/api/v1/deliveries", get(deliveries::list::<P>))
+        .merge(history::routes())
+        .merge(rulesets::routes())
+        .merge(templates::routes())
+        .merge(dry_run::routes())
+        .merge(mappings::routes())
+        .merge(coverage::routes())
+        .merge(surge_settings::routes())
+        .merge(jobs::routes())
         .route_layer(middleware::from_fn_with_state(Arc::clone(&api), auth::require::<P>));
     let open = Router::new().route("/healthz", get(health::show::<P>)).route("/api/v1/openapi.json", get(openapi::show));
     guarded

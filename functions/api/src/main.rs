@@ -4,6 +4,9 @@ use api::{Api, config::Config};
 use aws::AwsClients;
 use pipeline::{SystemClock, secrets::FileKeySecrets};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> Result<(), aws::LambdaError> {
     aws::init_tracing();

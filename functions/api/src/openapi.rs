@@ -1,9 +1,9 @@
 //! The description of the API, made from its code.
 
 use crate::{
-    account, accounts, change, deliveries, destinations, health, lead, leads, link,
+    account, accounts, change, coverage, deliveries, destinations, dry_run, health, history, jobs, kinds, lead, leads, link, mappings,
     problem::{Problem, ProblemBody},
-    query,
+    query, rulesets, surge_settings, templates,
     timeline::{self, DayItem},
     triggers,
 };
@@ -33,7 +33,7 @@ use utoipa::{
     servers((url = "/", description = "Where this description comes from")),
     paths(
         accounts::list, account::show, change::patch, change::put, change::forget, leads::of_account, timeline::show, account::explain,
-        leads::list, lead::show, link::put, link::undo,
+        leads::list, lead::show, lead::explain, link::put, link::undo,
         triggers::list, triggers::create, triggers::show, triggers::replace, triggers::delete,
         destinations::list, destinations::create, destinations::show, destinations::change, destinations::delete,
         deliveries::list,
@@ -42,12 +42,16 @@ use utoipa::{
     tags(
         (name = "Accounts", description = "Companies"),
         (name = "Leads", description = "People"),
+        (name = "Rulesets", description = "What accounts and events are worth: drafts, versions, and how they come into force"),
+        (name = "Levels", description = "Named ranges of scores"),
+        (name = "Mappings", description = "How event properties become fields, and leads' traits name accounts"),
+        (name = "Scoring settings", description = "When an account surges"),
+        (name = "Jobs", description = "Work that takes longer than a request"),
         (name = "Triggers", description = "What calls for a notification"),
         (name = "Destinations", description = "Where notifications go"),
         (name = "Deliveries", description = "What was sent, and what came of it"),
         (name = "About", description = "The API itself"),
     ),
-    modifiers(&Common),
 )]
 struct Document;
 
@@ -69,7 +73,9 @@ impl Modify for Common {
             let body = [&mut item.post, &mut item.put, &mut item.patch];
             for operation in body.into_iter().flatten() {
                 fail(operation, "409", "It does not go together with what is there, or somebody else changed it at the same time");
-                fail(operation, "413", "The body has more than 256 KB");
+                let whole = path.contains("-rulesets") && ["-rulesets", "}", "/rules", "/levels"].iter().any(|end| path.ends_with(end));
+                let most = if whole { "1 MB" } else { "256 KB" };
+                fail(operation, "413", &format!("The body has more than {most}"));
                 fail(operation, "422", "The body is not right; `errors` names every place");
             }
             if let Some(operation) = item.delete.as_mut() {
@@ -77,6 +83,10 @@ impl Modify for Common {
             }
             let all = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
             for operation in all.into_iter().flatten() {
+                let looks = operation.parameters.iter().flatten().any(|parameter| parameter.name == "If-Match");
+                if looks {
+                    fail(operation, "412", "Somebody changed it since you looked at it; read it again");
+                }
                 fail(operation, "400", "The request can't be understood; `errors` names every faulty parameter");
                 if path != "/api/v1/openapi.json" {
                     fail(operation, "503", "The tables can't be reached at the moment; try again");
@@ -101,7 +111,18 @@ fn fail(operation: &mut Operation, status: &str, description: &str) {
 
 /// The OpenAPI 3.1 document of the API.
 pub fn document() -> openapi::OpenApi {
-    Document::openapi()
+    let of_every_kind = [rulesets::Doc::openapi(), dry_run::Doc::openapi()].map(kinds::for_every_kind);
+    let others = [
+        history::Doc::openapi(),
+        templates::Doc::openapi(),
+        mappings::Doc::openapi(),
+        coverage::Doc::openapi(),
+        surge_settings::Doc::openapi(),
+        jobs::Doc::openapi(),
+    ];
+    let mut document = of_every_kind.into_iter().chain(others).fold(Document::openapi(), openapi::OpenApi::merge_from);
+    Common.modify(&mut document);
+    document
 }
 
 /// Describe the API

@@ -114,6 +114,11 @@ impl Problem {
         Self::conflict("somebody else changed it at the same time; read it and try again")
     }
 
+    /// 412: the client looked at something older.
+    pub fn stale(revision: u64) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, format!("it is at revision {revision} by now; read it again"))
+    }
+
     /// 413.
     pub fn too_large(max: usize) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body may have at most {max} bytes"))

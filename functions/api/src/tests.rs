@@ -1,9 +1,17 @@
 mod accounts;
 mod changes;
 mod description;
+mod dry_runs;
+mod explanations;
 mod given;
 mod guard;
 mod leads;
+mod mappings;
+mod model_races;
+mod model_refusals;
 mod notify;
 mod races;
+mod rulesets;
+mod seeds;
+mod surge;
 mod timeline;

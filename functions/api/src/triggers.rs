@@ -151,6 +151,7 @@ fn is_there(when: &When, row: &Row) -> bool {
         When::SurgeStarted {} => row.surge,
         When::EngagementCrossed { threshold, direction: Direction::Up } => row.engagement >= *threshold,
         When::EngagementCrossed { threshold, direction: Direction::Down } => row.engagement < *threshold,
+        When::GridEntered { cell } => row.grid == Some(*cell),
         When::LevelLeft { .. } | When::SurgeEnded {} => false,
     }
 }
@@ -159,6 +160,8 @@ fn admits(trigger: &Trigger, row: &Row, score: Option<&ScoreRecord>) -> bool {
     let field = |name: &str| score.and_then(|score| serde_json::to_value(score.fields.get(name)?).ok());
     trigger.admits(&FilterFacts {
         level: row.level.as_deref(),
+        grade: row.grade,
+        grid: row.grid,
         engagement_level: row.engagement_level.as_deref(),
         tier: row.tier.as_deref(),
         owner: row.owner.as_deref(),

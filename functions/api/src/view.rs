@@ -84,6 +84,7 @@ impl TransitionView {
                 ("lead_level", Some(lead), level(rules, from.as_deref()), level(rules, Some(to)))
             }
             Changed::Surge { active } => ("surge", None, (!active).into(), (*active).into()),
+            Changed::Grid { from, to } => ("grid", None, from.map(|cell| cell.to_string()).into(), to.to_string().into()),
             Changed::Engagement { from, to } => ("engagement", None, (*from).into(), (*to).into()),
         };
         Self {

@@ -78,6 +78,8 @@ impl Snapshot {
         let facts = FilterFacts {
             level: standing.and_then(|standing| standing.level.as_deref()),
             engagement_level: standing.and_then(|standing| standing.engagement_level.as_deref()),
+            grade: standing.and_then(|standing| standing.grade),
+            grid: standing.and_then(|standing| standing.grid),
             tier: self.tier(),
             owner: self.owner(),
             field: Some(&field),
@@ -199,6 +201,7 @@ impl Notice<'_> {
                 let word = |on: bool| if on { "Surging" } else { "Not surging" }.to_owned();
                 (Some(word(!active)), word(*active))
             }
+            Changed::Grid { from, to } => (from.as_ref().map(ToString::to_string), to.to_string()),
             Changed::Engagement { from, to } => (Some(from.to_string()), to.to_string()),
         }
     }
@@ -210,6 +213,7 @@ impl Notice<'_> {
             Changed::EngagementLevel { .. } => "Engagement level",
             Changed::LeadLevel { .. } => "Lead level",
             Changed::Surge { .. } => "Surge",
+            Changed::Grid { .. } => "Grid cell",
             Changed::Engagement { .. } => "Engagement score",
         }
     }
@@ -231,6 +235,7 @@ impl Notice<'_> {
             When::LevelLeft { of: LevelOf::Lead, .. } => format!("{person} of {name} is no longer {from}"),
             When::SurgeStarted {} => format!("{name} is surging"),
             When::SurgeEnded {} => format!("The surge of {name} has ended"),
+            When::GridEntered { .. } => format!("{name} is now in {to} of the grid of fit and engagement"),
             When::EngagementCrossed { threshold, direction: Direction::Up } => format!("{name} reached {threshold} engagement points"),
             When::EngagementCrossed { threshold, direction: Direction::Down } => format!("{name} fell below {threshold} engagement points"),
         }
@@ -242,7 +247,7 @@ impl Notice<'_> {
             Changed::AccountLevel { to, .. } => self.levels.play(LevelOf::Account, to),
             Changed::EngagementLevel { to, .. } => self.levels.play(LevelOf::Engagement, to),
             Changed::LeadLevel { to, .. } => self.levels.play(LevelOf::Lead, to),
-            Changed::Surge { .. } | Changed::Engagement { .. } => None,
+            Changed::Surge { .. } | Changed::Grid { .. } | Changed::Engagement { .. } => None,
         };
         entered.or_else(|| {
             let present = self.snapshot.standing.as_ref().and_then(|standing| standing.level.as_deref());

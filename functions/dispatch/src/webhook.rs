@@ -23,7 +23,7 @@
 //! ```
 //!
 //! `type` is one of `account.level_entered`, `account.level_left`, `account.engagement_level_entered`, `account.engagement_level_left`,
-//! `lead.level_entered`, `lead.level_left`, `account.surge_started`, `account.surge_ended`, `account.engagement_crossed`. `timestamp` is the
+//! `lead.level_entered`, `lead.level_left`, `account.surge_started`, `account.surge_ended`, `account.grid_entered`, `account.engagement_crossed`. `timestamp` is the
 //! transition's moment; the attempt's is in the header `webhook-timestamp`. `transition.of` is `account_level`, `engagement_level`,
 //! `lead_level`, `surge` (`from` and `to` are truth values) or `engagement` (`from` and `to` are points). What is not known is `null`. An
 //! unresolved lead has `lead_id` instead of `account_id`. New keys may be added; a receiver ignores what it does not know. Text is cut at 1,000 characters.
@@ -65,6 +65,7 @@ pub fn body(notice: &Notice<'_>, chosen: Option<&[String]>) -> String {
             ("lead_level", Some(format!("ld_{lead}")), level(LevelOf::Lead, from.as_deref()), level(LevelOf::Lead, Some(to)))
         }
         Changed::Surge { active } => ("surge", None, json!(!active), json!(active)),
+        Changed::Grid { from, to } => ("grid", None, json!(from), json!(to)),
         Changed::Engagement { from, to } => ("engagement", None, json!(from), json!(to)),
     };
     let leads: Vec<Value> = snapshot

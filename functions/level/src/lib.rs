@@ -1,18 +1,19 @@
 #![doc = include_str!("../README.md")]
 
 pub mod config;
-mod transitions;
 
 use domain::{
     BatchId, Home, Timestamp, WorkspaceId,
+    grade::GridCell,
     mutant::{Mutant, active},
-    trigger::When,
+    trigger::Trigger,
 };
 use futures::{StreamExt, stream};
 use pipeline::{
     AccountChanged, AccountScored, Change, Clock, Condition, Consistency, Entropy, Item, Outcome, Queue, Received, Stage, StageError,
     Store, Versioned, Write,
     homes::{HomeStore, put_due, put_record},
+    levelling::Step,
     messages::{self, MAX_MESSAGE_BYTES},
     models::Models,
     notify::Triggers,
@@ -28,6 +29,13 @@ const ATTEMPTS: usize = 8;
 const JOURNAL_LIFE_MS: i64 = 2 * domain::DAY_MS;
 /// Homes in one entry of the journal.
 const JOURNAL_HOMES: usize = 500;
+
+/// What triggers watch: a transition is recorded only when somebody asks for it.
+#[derive(Debug, Default)]
+struct Watched {
+    thresholds: Vec<i64>,
+    cells: Vec<GridCell>,
+}
 
 /// Assigns levels and records transitions.
 #[derive(Debug)]
@@ -54,9 +62,9 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
     }
 
     /// Brings the standing of a home up to its score record. Answers the standing, whose pending transitions are to be sent.
-    async fn record(&self, workspace: &WorkspaceId, home: &Home, thresholds: &[i64]) -> Result<Option<Versioned<Standing>>, StageError> {
+    async fn record(&self, workspace: &WorkspaceId, home: &Home, watched: &Watched) -> Result<Option<Versioned<Standing>>, StageError> {
         for _ in 0..ATTEMPTS {
-            match self.try_record(workspace, home, thresholds).await {
+            match self.try_record(workspace, home, watched).await {
                 Err(e) if e.is_conflict() => {}
                 other => return other,
             }
@@ -64,12 +72,8 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
         Err(StageError::retry("another worker wrote the standing at every attempt"))
     }
 
-    async fn try_record(
-        &self,
-        workspace: &WorkspaceId,
-        home: &Home,
-        thresholds: &[i64],
-    ) -> Result<Option<Versioned<Standing>>, StageError> {
+    async fn try_record(&self, workspace: &WorkspaceId, home: &Home, watched: &Watched) -> Result<Option<Versioned<Standing>>, StageError> {
+        let Watched { thresholds, cells } = watched;
         let before = self.homes.standing(workspace, home, Consistency::Strong).await?;
         let Some(score) = self.homes.score(workspace, home, Consistency::Strong).await? else {
             return Ok(before);
@@ -81,9 +85,11 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
             self.keep_due(workspace, home, before.as_ref(), now).await?;
             return Ok(before.filter(|_| !active(Mutant::LevelSendSkipped)));
         }
-        let model = self.models.at_least(workspace, score.record.model).await?;
+        // A level that was assigned by a newer model is not looked at by an older one.
+        let known = before.as_ref().map_or(0, |before| before.record.model).max(score.record.model);
+        let model = self.models.at_least(workspace, known).await?;
         let leads = self.homes.lead_levels(workspace, home, Consistency::Strong).await?;
-        let step = transitions::Step { model: &model, thresholds, now, is_account: home.account().is_some() };
+        let step = Step { model: &model, thresholds, cells, now, is_account: home.account().is_some() };
         let outcome = step.take(before.as_ref().map(|before| &before.record), &leads.record, &score);
         if let Some(until) = outcome.standing.dwell_until {
             self.homes.store().write(put_due(workspace, home, until, 0)?).await?;
@@ -127,14 +133,10 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
         }
     }
 
-    /// The engagement scores that the workspace's triggers watch, as of now: a trigger counts from the moment it was made.
-    async fn thresholds(&self, workspace: &WorkspaceId) -> Result<Vec<i64>, StageError> {
+    /// What the workspace's triggers watch, as of now: a trigger counts from the moment it was made.
+    async fn watched(&self, workspace: &WorkspaceId) -> Result<Watched, StageError> {
         let triggers = self.triggers.current(workspace, self.clock.now()).await?;
-        let watched = triggers.iter().filter(|trigger| trigger.enabled).filter_map(|trigger| match trigger.when {
-            When::EngagementCrossed { threshold, .. } => Some(threshold),
-            _ => None,
-        });
-        Ok(watched.collect())
+        Ok(Watched { thresholds: Trigger::thresholds(triggers.iter()), cells: Trigger::cells(triggers.iter()) })
     }
 
     /// Writes the history of the pending transitions. The same transition again is the same item.
@@ -186,11 +188,11 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> S
             .iter()
             .flat_map(|received| received.message.homes.iter().map(|home| (received.message.workspace.clone(), home.clone())))
             .collect();
-        let mut watched: BTreeMap<WorkspaceId, Vec<i64>> = BTreeMap::new();
+        let mut watched: BTreeMap<WorkspaceId, Watched> = BTreeMap::new();
         let mut failed: BTreeMap<Place, String> = BTreeMap::new();
         for workspace in places.iter().map(|(workspace, _)| workspace).collect::<BTreeSet<_>>() {
-            match self.thresholds(workspace).await {
-                Ok(thresholds) => drop(watched.insert(workspace.clone(), thresholds)),
+            match self.watched(workspace).await {
+                Ok(of) => drop(watched.insert(workspace.clone(), of)),
                 Err(e) => {
                     let theirs = places.iter().filter(|(of, _)| of == workspace);
                     failed.extend(theirs.map(|place| (place.clone(), e.to_string())));
@@ -201,9 +203,10 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> S
         let places: Vec<Place> = places.into_iter().filter(|place| !failed.contains_key(place)).collect();
         let recorded: Vec<(Place, Result<Option<Versioned<Standing>>, StageError>)> = stream::iter(places)
             .map(|(workspace, home)| async move {
-                let thresholds = watched.get(&workspace).map(Vec::as_slice).unwrap_or_default();
+                let nothing = Watched::default();
+                let watched = watched.get(&workspace).unwrap_or(&nothing);
                 let standing = async {
-                    let standing = self.record(&workspace, &home, thresholds).await?;
+                    let standing = self.record(&workspace, &home, watched).await?;
                     if let Some(standing) = &standing {
                         self.write_history(&workspace, &home, &standing.record).await?;
                     }
@@ -306,13 +309,4 @@ fn outcome(received: Received<AccountScored>, failed: &BTreeMap<Place, String>) 
         return Outcome::Split { retry: left.into_iter().map(one).collect(), reject: Vec::new() };
     }
     Outcome::Failed(StageError::retry("some levels were not recorded"))
-}
-
-/// The earlier of two moments, when there is one.
-pub(crate) const fn sooner(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(if a.millis() < b.millis() { a } else { b }),
-        (Some(a), None) => Some(a),
-        (None, b) => b,
-    }
 }

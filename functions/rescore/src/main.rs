@@ -3,7 +3,11 @@
 use aws::AwsClients;
 use futures::FutureExt;
 use pipeline::SystemClock;
-use rescore::{Rescorer, config::Config};
+use rescore::{
+    Rescorer,
+    config::Config,
+    jobs::{BUDGET, JobRunner},
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -15,7 +19,9 @@ async fn main() -> Result<(), aws::LambdaError> {
     let clients = AwsClients::from_env().await;
     let store = clients.store(&config.table_prefix);
     let (touched, changed) = (clients.queue(&config.score_queue_url), clients.queue(&config.dispatch_queue_url));
+    let jobs = JobRunner::new(store.clone(), clients.queue(&config.score_queue_url), SystemClock);
     let rescorer = Rescorer::new(store, touched, changed, SystemClock);
-    let rescorer = &rescorer;
-    aws::serve_schedule("rescore", || async { rescorer.run().await.map(drop) }.boxed()).await
+    let (rescorer, jobs) = (&rescorer, &jobs);
+    let run = || async { futures::join!(rescorer.run(), jobs.run(BUDGET)) }.map(|(due, jobs)| due.and(jobs)).boxed();
+    aws::serve_schedule("rescore", run).await
 }

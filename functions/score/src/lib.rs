@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod config;
-pub mod record;
+pub use pipeline::scoring as record;
 
 use domain::{
     AccountId, Day, Home, Shard, Shards, Timestamp, WorkspaceId,
@@ -255,6 +255,10 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Stage for Scor
     async fn handle(&self, batch: Vec<Received<AccountTouched>>) -> Vec<Outcome<AccountTouched>> {
         let mut homes: BTreeMap<(WorkspaceId, Home), Shards> = BTreeMap::new();
         for message in batch.iter().map(|received| &received.message) {
+            if message.model > 0 {
+                // An older model may be remembered. If this can't be read now, neither can it below.
+                let _ = self.models.at_least(&message.workspace, message.model).await;
+            }
             for (home, shards) in message.touched() {
                 let known = homes.entry((message.workspace.clone(), home.clone())).or_default();
                 *known = known.and(shards);
@@ -335,6 +339,7 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
         if received.failed_before() && message.homes.len() > 1 {
             let one = |(home, shards): (&Home, Shards)| AccountTouched {
                 shards: vec![shards],
+                model: message.model,
                 ..AccountTouched::whole(message.workspace.clone(), vec![home.clone()])
             };
             return Outcome::Split { retry: left.into_iter().map(one).collect(), reject: Vec::new() };

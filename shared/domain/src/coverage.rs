@@ -89,3 +89,70 @@ fn undecided<K: Borrow<str> + Ord>(ruleset: &CompiledAccountRuleset, fields: &BT
     });
     fields.flatten().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        field::{Interval, Number},
+        model::default_model,
+    };
+
+    fn number(n: i64) -> Number {
+        Number::whole(n).unwrap()
+    }
+
+    fn account(fields: &[(&str, FieldValue)]) -> BTreeMap<String, FieldValue> {
+        fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+    }
+
+    fn counted(accounts: &[BTreeMap<String, FieldValue>]) -> Coverage {
+        let mut coverage = Coverage::default();
+        for fields in accounts {
+            coverage.add(fields, default_model().unwrap(), Timestamp::default());
+        }
+        coverage
+    }
+
+    fn between(from: i64, to: i64) -> FieldValue {
+        FieldValue::Interval(Interval::new(Some(number(from)), Some(number(to))).unwrap())
+    }
+
+    #[test]
+    fn fields_are_counted_by_account_and_intervals_that_leave_a_rule_undecided_apart() {
+        // The default rule on employees asks for 1,000 or more.
+        let coverage = counted(&[
+            account(&[("employees", FieldValue::Number(number(1200))), ("crm", FieldValue::Text("none".to_owned()))]),
+            account(&[("employees", between(501, 5000))]),
+            account(&[("employees", between(1001, 5000))]),
+            account(&[]),
+        ]);
+        assert_eq!(coverage.accounts, 4);
+        assert_eq!(coverage.of("employees"), FieldCoverage { known: 3, undecided: 1 });
+        assert_eq!(coverage.of("crm"), FieldCoverage { known: 1, undecided: 0 });
+        assert_eq!(coverage.of("revenue"), FieldCoverage::default());
+    }
+
+    #[test]
+    fn counts_of_parts_are_the_counts_of_the_whole() {
+        let accounts = [
+            account(&[("employees", between(501, 5000))]),
+            account(&[("country", FieldValue::Text("DE".to_owned()))]),
+            account(&[("employees", FieldValue::Number(number(3)))]),
+        ];
+        let mut merged = counted(&accounts[2..]);
+        merged.merge(&counted(&accounts[..2]));
+        assert_eq!(merged, counted(&accounts));
+        let stored = serde_json::to_string(&merged).unwrap();
+        assert_eq!(serde_json::from_str::<Coverage>(&stored).unwrap(), merged);
+    }
+
+    #[test]
+    fn however_many_names_there_are_the_counts_stay_small() {
+        let mut coverage = Coverage::default();
+        for i in 0..MAX_FIELDS + 50 {
+            coverage.add(&account(&[(&format!("f{i}"), FieldValue::Bool(true))]), default_model().unwrap(), Timestamp::default());
+        }
+        assert_eq!((coverage.fields.len(), coverage.accounts), (MAX_FIELDS, 2_050));
+    }
+}

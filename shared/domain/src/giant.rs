@@ -8,12 +8,12 @@ use crate::{
     Day, IdentityId, Timestamp,
     account_rules::AccountScore,
     decay::shown,
-    evaluate::Evaluation,
+    evaluate::{Evaluation, OtherScore, depends_on_date, in_force, other_accounts, other_engagement, stale},
     facts::PerDay,
     field::FieldFacts,
     lead::Lead,
     model::Model,
-    score::{LeadBase, LeadPoints, Sharing},
+    score::{CompiledEngagement, LeadBase, LeadPoints, Sharing},
     state::IdentityState,
     surge::{Earning, SEEN_DAYS, Surge},
 };
@@ -104,6 +104,45 @@ pub struct ShardSum {
     pub first_person: Option<(IdentityId, String)>,
     /// Whether any score may change as days pass.
     pub moves: bool,
+    /// For each engagement ruleset beside the primary one, in the order of the document: what its leads add up to, nothing while it is not in force.
+    pub others: Vec<OtherSum>,
+    /// How many states were counted by other rules than the model's.
+    pub stale: u32,
+}
+
+/// What the leads of one shard have by an engagement ruleset beside the primary one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherSum {
+    /// All leads' points, in thousandths.
+    pub milli: i64,
+    /// The best leads' points, best first; at most as many as a shard keeps.
+    pub best: Vec<i64>,
+}
+
+impl OtherSum {
+    fn of(compiled: &CompiledEngagement, leads: &[Lead<'_>], as_of: Day) -> (Self, bool) {
+        let bases: Vec<LeadBase> = leads.iter().map(|lead| compiled.base(lead)).collect();
+        let (_, mut best) = compiled.totals(&bases, as_of);
+        let milli = best.iter().copied().fold(0, i64::saturating_add);
+        best.retain(|milli| *milli > 0);
+        best.sort_unstable_by_key(|milli| std::cmp::Reverse(*milli));
+        best.truncate(compiled.best_of_a_shard());
+        (Self { milli, best }, !bases.iter().all(LeadBase::is_empty))
+    }
+
+    /// What the account has by the sums of all its shards.
+    fn combined<'s>(compiled: &CompiledEngagement, sums: impl Iterator<Item = &'s Self>) -> i64 {
+        let (mut all, mut best) = (0_i64, Vec::new());
+        for sum in sums {
+            all = all.saturating_add(sum.milli);
+            best.extend_from_slice(&sum.best);
+        }
+        best.sort_unstable_by_key(|milli| std::cmp::Reverse(*milli));
+        let mut sharing = Sharing::new(&compiled.ruleset.aggregation);
+        let of_best = best.iter().copied().fold(0, i64::saturating_add);
+        let named = best.into_iter().map(|milli| sharing.next(milli)).fold(0, i64::saturating_add);
+        named.saturating_add(sharing.unnamed(all.saturating_sub(of_best)))
+    }
 }
 
 impl ShardSum {
@@ -122,6 +161,15 @@ impl ShardSum {
         sum.best = best_leads(&points).take(model.engagement.best_of_a_shard()).collect();
         sum.reasons = best_reasons(lead_reasons(model, &leads, &points));
         sum.moves = !bases.iter().all(LeadBase::is_empty);
+        sum.others.resize(model.other_engagements.len(), OtherSum::default());
+        for place in in_force(&model.document.other_engagements, as_of) {
+            if let (Some(other), Some(compiled)) = (sum.others.get_mut(place), model.other_engagements.get(place)) {
+                let (of, moves) = OtherSum::of(compiled, &leads, as_of);
+                *other = of;
+                sum.moves |= moves;
+            }
+        }
+        sum.stale = stale(model, states.iter().map(|(_, state)| *state));
         sum.first_day = leads.iter().filter_map(Lead::first_seen).min().map(Timestamp::day);
         sum.last_activity = leads.iter().filter_map(Lead::last_seen).max();
         let earning = model.engagement.earning(&bases, sum.first_day);
@@ -198,6 +246,12 @@ pub struct Scores {
     pub reasons: Vec<String>,
     /// The day on which the home must be looked at although nothing happens.
     pub next_change: Option<Day>,
+    /// The scores of the account rulesets beside the primary one that are in force.
+    pub other_accounts: Vec<OtherScore>,
+    /// The scores of the engagement rulesets beside the primary one that are in force.
+    pub other_engagements: Vec<OtherScore>,
+    /// How many states were counted by other rules than the model's.
+    pub stale: u32,
 }
 
 impl Scores {
@@ -217,6 +271,9 @@ impl Scores {
             label,
             reasons: best_reasons(reasons).into_iter().map(|Reason(_, text)| text).collect(),
             next_change: evaluation.next_change(model),
+            stale: evaluation.stale(model),
+            other_accounts: evaluation.other_accounts,
+            other_engagements: evaluation.other_engagements,
             account: evaluation.account,
             fields: evaluation.fields,
         }
@@ -252,7 +309,11 @@ impl Scores {
         let engagement = named.saturating_add(sharing.unnamed(all.saturating_sub(of_leads)));
         let account = model.account.evaluate(&fields, as_of.start());
         reasons.extend(account_reasons(&account));
-        let moves = sums.clone().any(|sum| sum.moves) || model.account.depends_on_date();
+        let moves = sums.clone().any(|sum| sum.moves) || depends_on_date(model, as_of);
+        let others = in_force(&model.document.other_engagements, as_of).filter_map(|place| {
+            let milli = OtherSum::combined(model.other_engagements.get(place)?, sums.clone().filter_map(|sum| sum.others.get(place)));
+            other_engagement(model, place, milli)
+        });
         let first_person = sums.clone().filter_map(|sum| sum.first_person.as_ref()).min();
         let add = |part: fn(&ShardSum) -> u32| sums.clone().map(part).fold(0, u32::saturating_add);
         Self {
@@ -266,9 +327,73 @@ impl Scores {
             label: first_person.map(|(_, label)| label.clone()),
             reasons: best_reasons(reasons).into_iter().map(|Reason(_, text)| text).collect(),
             // Looking ahead would take every lead's days: a giant home is looked at every day.
-            next_change: moves.then(|| as_of.plus(1)),
+            next_change: [moves.then(|| as_of.plus(1)), model.next_boundary(as_of)].into_iter().flatten().min(),
+            other_accounts: other_accounts(model, &fields, as_of),
+            other_engagements: others.collect(),
+            stale: add(|sum| sum.stale),
             account,
             fields,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Identity, Shard, Shards,
+        engagement::Aggregation,
+        evaluate::Inputs,
+        facts::Matched,
+        model::{Beside, default_document},
+    };
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    const TODAY: Day = Day(20_000);
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn what_stands_beside_comes_to_the_same_from_sums_of_shards_as_from_all_states(
+            leads in proptest::collection::vec(proptest::collection::vec((0_usize..7, 0_i32..60, 1_u32..4), 0..4), 0..120),
+            aggregation in prop_oneof![
+                Just(Aggregation::Sum),
+                Just(Aggregation::Max),
+                (1_u32..4).prop_map(|n| Aggregation::TopN { n }),
+                (0_u32..=100).prop_map(|percent| Aggregation::Diminishing { percent }),
+            ],
+        ) {
+            let mut document = default_document().unwrap();
+            let mut beside = document.engagement.clone();
+            (beside.aggregation, beside.lead_cap) = (aggregation, 30);
+            let gone = Beside { ruleset: beside.clone(), starts_on: None, ends_on: Some(TODAY.plus(-1)) };
+            document.other_engagements = vec![gone, Beside { ruleset: beside, starts_on: None, ends_on: None }];
+            let model = Model::compile(document).unwrap();
+            let parts: Vec<u32> = model.document.engagement.rules.iter().map(|rule| rule.part.id()).collect();
+            let states: Vec<IdentityState> = leads.iter().enumerate().map(|(who, matched)| {
+                let mut state = IdentityState::new(Identity::user(&who.to_string()), &model.matcher);
+                let mut days: BTreeMap<u32, PerDay> = BTreeMap::new();
+                for (rule, age, n) in matched {
+                    *days.entry(parts[*rule]).or_default().entry(TODAY.plus(-age)).or_default() += n;
+                }
+                state.facts.matched = days.into_iter().map(|(part, days)| Matched { parts: vec![part], days }).collect();
+                state.facts.parts = if who % 5 == 0 { 1 } else { state.facts.parts };
+                state
+            }).collect();
+            let all: Vec<(IdentityId, &IdentityState)> = states.iter().map(|state| (state.identity.id(), state)).collect();
+            let sums: Vec<ShardSum> = Shards::ALL.iter().map(|shard| {
+                let of_shard: Vec<_> =
+                    all.iter().copied().filter(|(id, state)| Shard::of(state.identity.kind, *id, state.link) == shard).collect();
+                ShardSum::of(&model, &of_shard, TODAY)
+            }).collect();
+            let evaluation = Evaluation::new(&model, Inputs { own: FieldFacts::new(), states: all, giant: true }, TODAY);
+            let whole = Scores::of(&model, evaluation);
+            let combined = Scores::combine(&model, FieldFacts::new(), sums.iter(), TODAY);
+            prop_assert_eq!(whole.other_engagements.len(), 1);
+            prop_assert_eq!(&combined.other_engagements, &whole.other_engagements);
+            prop_assert_eq!((combined.stale, combined.engagement), (whole.stale, whole.engagement));
         }
     }
 }

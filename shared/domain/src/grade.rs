@@ -75,7 +75,9 @@ pub struct GridCell {
 
 /// Why a text names no cell.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("grid cell must be a grade (A, B, C, D or F) and the number of an engagement level from the top (1 to 20), such as `A1`, got `{got}`")]
+#[error(
+    "grid cell must be a grade (A, B, C, D or F) and the number of an engagement level from the top (1 to 20), such as `A1`, got `{got}`"
+)]
 pub struct GridCellError {
     /// What was found, shortened.
     pub got: String,
@@ -126,7 +128,8 @@ mod tests {
     #[test]
     fn a_grade_is_the_part_of_what_is_possible_in_fifths() {
         // 80 % of 145 is 116, 60 % is 87, 40 % is 58, 20 % is 29.
-        let by_hand = [(145, "A"), (116, "A"), (115, "B"), (87, "B"), (86, "C"), (58, "C"), (57, "D"), (50, "D"), (29, "D"), (28, "F"), (0, "F")];
+        let by_hand =
+            [(145, "A"), (116, "A"), (115, "B"), (87, "B"), (86, "C"), (58, "C"), (57, "D"), (50, "D"), (29, "D"), (28, "F"), (0, "F")];
         for (score, grade) in by_hand {
             assert_eq!(Grade::of(score, 145, false).as_str(), grade, "{score}");
         }

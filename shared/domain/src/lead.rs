@@ -188,7 +188,7 @@ pub fn minute_day(minute: u32) -> Day {
 }
 
 /// The days on which an identity was over its daily limit.
-fn barred_days(state: &IdentityState) -> BTreeSet<Day> {
+pub(crate) fn barred_days(state: &IdentityState) -> BTreeSet<Day> {
     let facts = &state.facts;
     let limit = if state.identity.kind == IdentityKind::Anonymous { ANONYMOUS_DAILY_LIMIT } else { KNOWN_DAILY_LIMIT };
     if facts.count <= u64::from(limit) {

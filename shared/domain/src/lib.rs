@@ -1,8 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 pub mod account_rules;
+pub mod candidate;
 pub mod channel;
+pub mod coverage;
 pub mod decay;
+pub mod dry_run;
 pub mod engagement;
 pub mod evaluate;
 pub mod event;
@@ -10,9 +13,11 @@ pub mod explain;
 pub mod facts;
 pub mod field;
 pub mod giant;
+pub mod grade;
 pub mod ids;
 pub mod lead;
 pub mod level;
+pub mod lint;
 pub mod mail;
 pub mod mapping;
 pub mod model;
@@ -20,6 +25,7 @@ pub mod mutant;
 pub mod problem;
 pub mod profile;
 pub mod resolution;
+pub mod ruleset;
 mod scan;
 pub mod score;
 pub mod segment;
@@ -33,7 +39,8 @@ pub mod trigger;
 pub use channel::Channel;
 pub use event::{CallKind, Event, JsonObject, NamedAccount, NamedBy, Order, fold_name};
 pub use ids::{
-    AccountId, BatchId, DestinationId, Home, IdError, Identity, IdentityId, IdentityKind, MessageId, TriggerId, WorkspaceId, hash64,
+    AccountId, BatchId, DestinationId, Home, IdError, Identity, IdentityId, IdentityKind, JobId, MessageId, RulesetId, TriggerId,
+    WorkspaceId, hash64,
 };
 pub use shard::{Shard, Shards};
 pub use time::{DAY_MS, Day, Timestamp};

@@ -1,8 +1,9 @@
 //! The scoring model of a workspace: every ruleset and mapping that is in force, compiled.
 
 use crate::{
+    Day, Timestamp,
     account_rules::{AccountRuleset, CompiledAccountRuleset},
-    engagement::{EngagementRuleset, Matcher, RuleFault},
+    engagement::{EngagementRuleset, Matcher, MatchingPart, RuleFault},
     hash64,
     level::LevelRuleset,
     mapping::AccountMapping,
@@ -39,6 +40,77 @@ pub struct ModelDocument {
     /// Web domains of the workspace's own company; their people create no account.
     #[serde(default)]
     pub own_domains: Vec<String>,
+    /// Account rulesets that are scored beside the primary one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_accounts: Vec<Beside<AccountRuleset>>,
+    /// Engagement rulesets that are scored beside the primary one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_engagements: Vec<Beside<EngagementRuleset>>,
+    /// Matching parts that are counted although no ruleset asks for them: as long as they stay, the counts of all states stay as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_parts: Vec<MatchingPart>,
+    /// Publications whose changes of levels notify people, newest last; at most [`ANNOUNCED`] of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub announced: Vec<u64>,
+    /// Who published this version, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub published: Option<Published>,
+}
+
+/// How many announced publications a model remembers.
+pub const ANNOUNCED: usize = 32;
+
+/// A ruleset that is scored beside the primary one, and the days on which it is, both inclusive, in UTC.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Beside<R> {
+    /// The ruleset.
+    pub ruleset: R,
+    /// Its first day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_on: Option<Day>,
+    /// Its last day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_on: Option<Day>,
+}
+
+impl<R> Beside<R> {
+    /// Whether it is scored on a day.
+    pub fn is_in_force(&self, day: Day) -> bool {
+        self.starts_on.is_none_or(|first| first <= day) && self.ends_on.is_none_or(|last| day <= last)
+    }
+
+    /// The first day after `day` on which it begins or has ended.
+    pub fn next_boundary(&self, day: Day) -> Option<Day> {
+        let ended = self.ends_on.map(|last| last.plus(1));
+        [self.starts_on, ended].into_iter().flatten().filter(|boundary| *boundary > day).min()
+    }
+}
+
+/// What made a version of the model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// When.
+    pub at: Timestamp,
+    /// Who: the name of the API token.
+    pub by: String,
+    /// Why, in that person's words.
+    #[serde(default)]
+    pub why: String,
+    /// What was published, such as `account ruleset "Enterprise target accounts" version 4`.
+    pub what: String,
+}
+
+impl ModelDocument {
+    /// Every matching part that states are counted by: those of all engagement rulesets, and those that are kept.
+    pub fn matching_parts(&self) -> impl Iterator<Item = &MatchingPart> {
+        self.rule_parts().chain(&self.kept_parts)
+    }
+
+    /// The matching parts of all engagement rulesets.
+    pub fn rule_parts(&self) -> impl Iterator<Item = &MatchingPart> {
+        let others = self.other_engagements.iter().map(|other| &other.ruleset);
+        std::iter::once(&self.engagement).chain(others).flat_map(|ruleset| &ruleset.rules).map(|rule| &rule.part)
+    }
 }
 
 /// Why a model can't be used.
@@ -74,6 +146,10 @@ pub struct Model {
     pub account: CompiledAccountRuleset,
     /// The engagement rules, compiled.
     pub engagement: CompiledEngagement,
+    /// The account rulesets beside the primary one, compiled, in the order of the document.
+    pub other_accounts: Vec<CompiledAccountRuleset>,
+    /// The engagement rulesets beside the primary one, compiled, in the order of the document.
+    pub other_engagements: Vec<CompiledEngagement>,
     digest: u64,
 }
 
@@ -85,6 +161,9 @@ impl Model {
             None => Ok(()),
         };
         check("engagement ruleset", document.engagement.faults())?;
+        for other in &document.other_engagements {
+            check("engagement ruleset", other.ruleset.faults())?;
+        }
         check("account level ruleset", document.account_levels.faults())?;
         check("lead level ruleset", document.lead_levels.faults())?;
         check("engagement level ruleset", document.engagement_levels.faults())?;
@@ -92,9 +171,11 @@ impl Model {
         let parse = |source| ModelError::Parse { part: "model", source };
         let text = serde_json::to_string(&document).map_err(parse)?;
         Ok(Self {
-            matcher: Matcher::new(document.engagement.rules.iter().map(|rule| &rule.part)),
+            matcher: Matcher::new(document.matching_parts()),
             account: document.account.compile(),
             engagement: CompiledEngagement::new(document.engagement.clone()),
+            other_accounts: document.other_accounts.iter().map(|other| other.ruleset.compile()).collect(),
+            other_engagements: document.other_engagements.iter().map(|other| CompiledEngagement::new(other.ruleset.clone())).collect(),
             digest: hash64(&[text.as_bytes()]),
             document,
         })
@@ -108,6 +189,17 @@ impl Model {
     /// Counts publications.
     pub const fn version(&self) -> u64 {
         self.document.version
+    }
+
+    /// The first day after `day` on which a ruleset beside the primary ones begins or has ended.
+    pub fn next_boundary(&self, day: Day) -> Option<Day> {
+        let accounts = self.document.other_accounts.iter().filter_map(|other| other.next_boundary(day));
+        accounts.chain(self.document.other_engagements.iter().filter_map(|other| other.next_boundary(day))).min()
+    }
+
+    /// Whether what changes between two versions of the model, because of the model, is told to people.
+    pub fn announces(&self, after: u64, until: u64) -> bool {
+        until > after && (after.saturating_add(1)..=until).all(|version| self.document.announced.contains(&version))
     }
 
     /// Whether a web domain is the workspace's own.
@@ -133,6 +225,11 @@ pub fn default_document() -> Result<ModelDocument, ModelError> {
         mapping: parse("account mapping", include_str!("../../../infra/mappings/account-fields.json"))?,
         profiles: ProfileMapping::default(),
         own_domains: Vec::new(),
+        other_accounts: Vec::new(),
+        other_engagements: Vec::new(),
+        kept_parts: Vec::new(),
+        announced: Vec::new(),
+        published: None,
     })
 }
 

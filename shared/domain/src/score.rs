@@ -94,10 +94,10 @@ impl Engagement {
 /// A lead's counts per rule, before decay: the part of the work that does not depend on the day.
 #[derive(Debug, Clone)]
 pub struct LeadBase {
-    lead: IdentityId,
+    pub(crate) lead: IdentityId,
     shard: Shard,
-    is_account: bool,
-    rules: Vec<(usize, PerDay)>,
+    pub(crate) is_account: bool,
+    pub(crate) rules: Vec<(usize, PerDay)>,
     earning: PerDay,
 }
 
@@ -116,7 +116,7 @@ impl CompiledEngagement {
         Self { ruleset, prepared, earning }
     }
 
-    fn rule(&self, i: usize) -> Option<(&EngagementRule, &Fading)> {
+    pub(crate) fn rule(&self, i: usize) -> Option<(&EngagementRule, &Fading)> {
         Some((self.ruleset.rules.get(i)?, &self.prepared.get(i)?.1))
     }
 
@@ -163,7 +163,7 @@ impl CompiledEngagement {
         self.lead_capped(rules.fold(0, i64::saturating_add))
     }
 
-    fn lead_capped(&self, sum: i64) -> i64 {
+    pub(crate) fn lead_capped(&self, sum: i64) -> i64 {
         let cap = if self.ruleset.lead_cap > 0 { self.ruleset.lead_cap.saturating_mul(1000) } else { i64::MAX };
         sum.clamp(0, cap)
     }
@@ -260,7 +260,11 @@ fn counted_days(rule: &EngagementRule, part: PartId, counts: &LeadCounts<'_>) ->
 }
 
 /// What the events of each day add on a day, and what the day's cap took away before decay, both in thousandths.
-fn points_by_day((rule, fading): (&EngagementRule, &Fading), days: &PerDay, as_of: Day) -> impl Iterator<Item = (DayPoints, i64)> {
+pub(crate) fn points_by_day(
+    (rule, fading): (&EngagementRule, &Fading),
+    days: &PerDay,
+    as_of: Day,
+) -> impl Iterator<Item = (DayPoints, i64)> {
     let oldest = as_of.plus(-LOOK_BACK_DAYS);
     days.iter().filter(move |(day, _)| **day <= as_of && **day > oldest).map(move |(day, count)| {
         let uncapped = i64::from(*count).saturating_mul(rule.points).saturating_mul(1000);
@@ -271,7 +275,7 @@ fn points_by_day((rule, fading): (&EngagementRule, &Fading), days: &PerDay, as_o
     })
 }
 
-fn rule_capped(rule: &EngagementRule, milli: i64) -> i64 {
+pub(crate) fn rule_capped(rule: &EngagementRule, milli: i64) -> i64 {
     let cap = rule.cap.saturating_mul(1000);
     if cap > 0 { milli.clamp(-cap, cap) } else { milli }
 }

@@ -1,6 +1,6 @@
 //! One recorded change of a level, a score or a surge.
 
-use crate::{IdentityId, Timestamp};
+use crate::{IdentityId, Timestamp, grade::GridCell};
 use serde::{Deserialize, Serialize};
 
 /// One change of an account (or of an unresolved lead), as level recorded it.
@@ -54,6 +54,14 @@ pub enum Changed {
     Surge {
         /// Whether it began.
         active: bool,
+    },
+    /// The cell of the grid of fit and engagement, from or to one that a trigger watches.
+    Grid {
+        /// The cell before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<GridCell>,
+        /// The cell now.
+        to: GridCell,
     },
     /// The engagement score went over or under a threshold that a trigger watches.
     Engagement {

@@ -2,6 +2,7 @@
 
 use crate::{
     DestinationId, Timestamp, TriggerId,
+    grade::{Grade, GridCell},
     problem::{Problems, join, shape},
     transition::{Changed, Transition},
 };
@@ -105,6 +106,11 @@ pub enum When {
     SurgeStarted {},
     /// A surge ended.
     SurgeEnded {},
+    /// A cell of the grid of fit and engagement was reached from another one, at the account's creation too.
+    GridEntered {
+        /// The cell, such as `A1`.
+        cell: GridCell,
+    },
     /// The account's engagement score went over or under a threshold.
     EngagementCrossed {
         /// The threshold, in points.
@@ -130,11 +136,12 @@ impl When {
             }
             (Self::SurgeStarted {}, Changed::Surge { active }) => *active,
             (Self::SurgeEnded {}, Changed::Surge { active }) => !*active,
+            (Self::GridEntered { cell }, Changed::Grid { from, to }) => to == cell && from.as_ref() != Some(cell),
             (Self::EngagementCrossed { threshold, direction }, Changed::Engagement { from, to }) => match direction {
                 Direction::Up => from < threshold && to >= threshold,
                 Direction::Down => from >= threshold && to < threshold,
             },
-            (Self::SurgeStarted {} | Self::SurgeEnded {} | Self::EngagementCrossed { .. }, _) => false,
+            (Self::SurgeStarted {} | Self::SurgeEnded {} | Self::GridEntered { .. } | Self::EngagementCrossed { .. }, _) => false,
         }
     }
 
@@ -149,6 +156,7 @@ impl When {
             Self::LevelLeft { of: LevelOf::Lead, .. } => "lead.level_left",
             Self::SurgeStarted {} => "account.surge_started",
             Self::SurgeEnded {} => "account.surge_ended",
+            Self::GridEntered { .. } => "account.grid_entered",
             Self::EngagementCrossed { .. } => "account.engagement_crossed",
         }
     }
@@ -157,12 +165,12 @@ impl When {
     pub fn level(&self) -> Option<(LevelOf, &str)> {
         match self {
             Self::LevelEntered { level, of } | Self::LevelLeft { level, of } => Some((*of, level)),
-            Self::SurgeStarted {} | Self::SurgeEnded {} | Self::EngagementCrossed { .. } => None,
+            Self::SurgeStarted {} | Self::SurgeEnded {} | Self::GridEntered { .. } | Self::EngagementCrossed { .. } => None,
         }
     }
 
     fn read(problems: &mut Problems, at: &str, value: &Value) -> Option<Self> {
-        const KINDS: &str = "`level_entered`, `level_left`, `surge_started`, `surge_ended` or `engagement_crossed`";
+        const KINDS: &str = "`level_entered`, `level_left`, `surge_started`, `surge_ended`, `grid_entered` or `engagement_crossed`";
         let kind = match value.as_object().map(|map| map.get("kind")) {
             Some(Some(kind)) => kind,
             Some(None) => {
@@ -184,6 +192,12 @@ impl When {
             }
             Some("surge_started") => problems.object(at, value, &["kind"]).map(|_| Self::SurgeStarted {}),
             Some("surge_ended") => problems.object(at, value, &["kind"]).map(|_| Self::SurgeEnded {}),
+            Some("grid_entered") => {
+                let map = problems.object(at, value, &["kind", "cell"])?;
+                let text = problems.text(at, map, "cell", 64)?;
+                let cell = GridCell::parse(&text).map_err(|error| problems.add(&join(at, "cell"), error.to_string())).ok()?;
+                Some(Self::GridEntered { cell })
+            }
             Some("engagement_crossed") => {
                 let map = problems.object(at, value, &["kind", "threshold", "direction"])?;
                 let direction = read_word(problems, at, map, "direction", &DIRECTIONS);
@@ -292,6 +306,10 @@ pub enum FilterOn {
     Level,
     /// The account engagement level's id.
     EngagementLevel,
+    /// The grade of the account score, `A` to `F`.
+    Grade,
+    /// The cell of the grid of fit and engagement, such as `A1`.
+    Grid,
     /// The named account's tier.
     Tier,
     /// Who looks after the account.
@@ -305,6 +323,8 @@ impl FilterOn {
         match self {
             Self::Level => "level",
             Self::EngagementLevel => "engagement_level",
+            Self::Grade => "grade",
+            Self::Grid => "grid",
             Self::Tier => "tier",
             Self::Owner => "owner",
             Self::Field(_) => "field",
@@ -315,6 +335,8 @@ impl FilterOn {
         match (word, field) {
             ("level", None) => Some(Self::Level),
             ("engagement_level", None) => Some(Self::EngagementLevel),
+            ("grade", None) => Some(Self::Grade),
+            ("grid", None) => Some(Self::Grid),
             ("tier", None) => Some(Self::Tier),
             ("owner", None) => Some(Self::Owner),
             ("field", Some(field)) => Some(Self::Field(field)),
@@ -403,7 +425,9 @@ impl From<TriggerFilter> for FilterText {
 
 /// A stored filter that is none.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
-#[error("a filter is `on` one of `level`, `engagement_level`, `tier`, `owner`, or `field` with `field`, and has `equals` or `in`")]
+#[error(
+    "a filter is `on` one of `level`, `engagement_level`, `grade`, `grid`, `tier`, `owner`, or `field` with `field`, and has `equals` or `in`"
+)]
 pub struct FilterError;
 
 impl TryFrom<FilterText> for TriggerFilter {
@@ -429,6 +453,10 @@ pub struct FilterFacts<'a> {
     pub level: Option<&'a str>,
     /// The account engagement level's id.
     pub engagement_level: Option<&'a str>,
+    /// The grade of the account score.
+    pub grade: Option<Grade>,
+    /// The cell of the grid of fit and engagement.
+    pub grid: Option<GridCell>,
     /// The named account's tier.
     pub tier: Option<&'a str>,
     /// Who looks after the account.
@@ -450,6 +478,8 @@ impl TriggerFilter {
         let found = match &self.on {
             FilterOn::Level => text(facts.level),
             FilterOn::EngagementLevel => text(facts.engagement_level),
+            FilterOn::Grade => facts.grade.map(|grade| Value::String(grade.to_string())),
+            FilterOn::Grid => facts.grid.map(|cell| Value::String(cell.to_string())),
             FilterOn::Tier => text(facts.tier),
             FilterOn::Owner => text(facts.owner),
             FilterOn::Field(name) => facts.field.and_then(|field| field(name)),
@@ -464,7 +494,7 @@ impl TriggerFilter {
     }
 
     fn read(problems: &mut Problems, at: &str, value: &Value) -> Option<Self> {
-        const ON: &str = "`level`, `engagement_level`, `tier`, `owner` or `field`";
+        const ON: &str = "`level`, `engagement_level`, `grade`, `grid`, `tier`, `owner` or `field`";
         let map = problems.object(at, value, &["on", "field", "equals", "in"])?;
         let word = problems.text(at, map, "on", 64);
         let field = problems.optional_text(at, map, "field", 64);
@@ -473,7 +503,7 @@ impl TriggerFilter {
                 problems.add(&join(at, "field"), "is required when `on` is `field`: the name of a field, such as `country`");
                 None
             }
-            ("level" | "engagement_level" | "tier" | "owner", Some(_)) => {
+            ("level" | "engagement_level" | "grade" | "grid" | "tier" | "owner", Some(_)) => {
                 problems.add(&join(at, "field"), "belongs only to a filter that is `on` a `field`; leave it out");
                 None
             }
@@ -683,6 +713,16 @@ impl Trigger {
         problems.or(())
     }
 
+    /// The cells of the grid that enabled triggers watch: level records a transition when one is entered or left.
+    pub fn cells<'a>(triggers: impl IntoIterator<Item = &'a Trigger>) -> Vec<GridCell> {
+        let enabled = triggers.into_iter().filter(|trigger| trigger.enabled);
+        let cells = enabled.filter_map(|trigger| match trigger.when {
+            When::GridEntered { cell } => Some(cell),
+            _ => None,
+        });
+        cells.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+    }
+
     /// The engagement thresholds that enabled triggers watch, ascending, each once: level records a transition when one is crossed.
     pub fn thresholds<'a>(triggers: impl IntoIterator<Item = &'a Trigger>) -> Vec<i64> {
         let mut thresholds: Vec<i64> = triggers
@@ -766,6 +806,22 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_of_the_grid_is_entered_only_from_another_one() {
+        let cell = |text: &str| GridCell::parse(text).unwrap();
+        let read = draft(json!({"name": "T", "when": {"kind": "grid_entered", "cell": "A1"}, "destinations": ["d"]}));
+        assert_eq!((&read.when, read.when.payload_type()), (&When::GridEntered { cell: cell("A1") }, "account.grid_entered"));
+        assert_eq!(serde_json::to_value(&read.when).unwrap(), json!({"kind": "grid_entered", "cell": "A1"}));
+        let moved = |from: Option<&str>, to: &str| transition(Changed::Grid { from: from.map(cell), to: cell(to) });
+        assert!(read.when.matches(&moved(Some("A2"), "A1")) && read.when.matches(&moved(None, "A1")));
+        assert!(!read.when.matches(&moved(Some("A1"), "A2")) && !read.when.matches(&moved(Some("A1"), "A1")));
+        assert!(!read.when.matches(&account_level(None, "target")));
+        let wrong = problems(json!({"name": "T", "when": {"kind": "grid_entered", "cell": "E1"}, "destinations": ["d"]}));
+        assert!(wrong[0].starts_with("/when/cell: grid cell must be a grade"), "{wrong:?}");
+        let trigger = read.start(TriggerId::new("t").unwrap(), Timestamp::default());
+        assert_eq!(Trigger::cells([&trigger, &Trigger { enabled: false, ..trigger.clone() }]), [cell("A1")]);
+    }
+
+    #[test]
     fn a_threshold_belongs_to_the_upper_side() {
         let crossed = |direction| When::EngagementCrossed { threshold: 80, direction };
         let moved = |from, to| transition(Changed::Engagement { from, to });
@@ -835,7 +891,7 @@ mod tests {
                 "/when/x: unknown key; the known ones are `kind`, `threshold`, `direction`",
                 "/when/direction: must be `up` or `down`, got `sideways`",
                 "/when/threshold: must be a whole number from 1 to 1000000000, got `0`",
-                "/filters/0/on: must be `level`, `engagement_level`, `tier`, `owner` or `field`, got `colour`",
+                "/filters/0/on: must be `level`, `engagement_level`, `grade`, `grid`, `tier`, `owner` or `field`, got `colour`",
                 "/filters/1/field: is required when `on` is `field`: the name of a field, such as `country`",
                 "/filters/2: must have exactly one of `equals` (a value) and `in` (an array of values)",
                 "/filters/3/in/0: must be a text, a whole number, `true` or `false`, got `null`",
@@ -873,11 +929,21 @@ mod tests {
             "tags" => Some(json!(["Mining", "Ore"])),
             _ => None,
         };
-        let facts =
-            FilterFacts { level: Some("target"), tier: Some("1:1"), owner: None, engagement_level: Some("hot"), field: Some(&field) };
+        let facts = FilterFacts {
+            level: Some("target"),
+            tier: Some("1:1"),
+            owner: None,
+            engagement_level: Some("hot"),
+            grade: Some(Grade::B),
+            grid: GridCell::parse("B2").ok(),
+            field: Some(&field),
+        };
         for (filter, passes) in [
             (json!({"on": "level", "equals": "target"}), true),
             (json!({"on": "engagement_level", "in": ["warm", "hot"]}), true),
+            (json!({"on": "grade", "in": ["a", "b"]}), true),
+            (json!({"on": "grade", "equals": "A"}), false),
+            (json!({"on": "grid", "in": ["A1", "B2"]}), true),
             (json!({"on": "tier", "in": ["1:few"]}), false),
             (json!({"on": "owner", "equals": "kim"}), false),
             (json!({"on": "field", "field": "country", "equals": " gb "}), true),

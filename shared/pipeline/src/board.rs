@@ -11,7 +11,10 @@ use crate::{
     records::{JournalEntry, SHARDS, Standing, from_item, journal_partition, standing_key, standing_partition},
     store::{Consistency, Item, Key, Query, Store, StoreError, Table},
 };
-use domain::{BatchId, Home, Timestamp, WorkspaceId};
+use domain::{
+    BatchId, Home, Timestamp, WorkspaceId,
+    grade::{Grade, GridCell},
+};
 use futures::future::try_join_all;
 use serde::Serialize;
 use std::{
@@ -49,6 +52,10 @@ pub struct Row {
     pub engagement_level: Option<Arc<str>>,
     /// The hottest lead's level id; none when all are at the lowest.
     pub hottest: Option<Arc<str>>,
+    /// The account score as a letter.
+    pub grade: Option<Grade>,
+    /// The cell of the grid of fit and engagement.
+    pub grid: Option<GridCell>,
     /// Fit.
     pub account_score: i32,
     /// Engagement.
@@ -90,6 +97,8 @@ impl Row {
             level: word(standing.level),
             engagement_level: word(standing.engagement_level),
             hottest: word(standing.hottest),
+            grade: standing.grade,
+            grid: standing.grid,
             owner: word(standing.owner),
             tier: word(standing.tier),
             priority: word(standing.priority),
@@ -148,13 +157,21 @@ pub struct Spike {
     pub active: usize,
 }
 
+impl Spike {
+    /// Of so many accounts that surge, and so many that had an event in the last seven days.
+    pub const fn of(surging: usize, active: usize) -> Self {
+        let most = surging.saturating_mul(100) >= active.saturating_mul(SPIKE_PERCENT);
+        Self { flagged: surging >= SPIKE_ACCOUNTS && most, surging, active }
+    }
+}
+
 impl Rows {
     /// Whether the whole workspace is busier than usual.
     pub fn spike(&self, now: Timestamp) -> Spike {
         let week_ago = now.plus_millis(-7 * domain::DAY_MS);
         let active = self.0.iter().filter(|row| row.last_activity_at.is_some_and(|at| at > week_ago)).count();
         let surging = self.0.iter().filter(|row| row.surge).count();
-        Spike { flagged: surging >= SPIKE_ACCOUNTS && surging * 100 >= active * SPIKE_PERCENT, surging, active }
+        Spike::of(surging, active)
     }
 
     /// Every row.

@@ -117,7 +117,7 @@ pub struct Head {
 }
 
 /// The first byte of a stored sum. Changes whenever a sum is computed or written in another way: what another build wrote is computed again.
-const SUM_FORM: u8 = 1;
+const SUM_FORM: u8 = 2;
 
 fn read_sum(item: &Item) -> Option<(Shard, Versioned<Option<ShardRecord>>)> {
     let shard = Shard::parse(item.key.sk.strip_prefix(SUM)?)?;

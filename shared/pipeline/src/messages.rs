@@ -79,12 +79,20 @@ pub struct AccountTouched {
     /// Sort keys of the due items that this message serves; score removes them when it is done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub due: Vec<String>,
+    /// The version of the model because of which they were touched, when it is one: score believes no older model to be the current one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub model: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl AccountTouched {
     /// Homes that were touched as a whole.
     pub const fn whole(workspace: WorkspaceId, homes: Vec<Home>) -> Self {
-        Self { workspace, homes, shards: Vec::new(), due: Vec::new() }
+        Self { workspace, homes, shards: Vec::new(), due: Vec::new(), model: 0 }
     }
 
     /// The homes with what was touched of each.

@@ -92,11 +92,16 @@ impl Homes {
 
     /// As hints for score.
     pub fn touched(self) -> Vec<AccountTouched> {
+        self.touched_for(0)
+    }
+
+    /// As hints for score, because of a version of the model.
+    pub fn touched_for(self, model: u64) -> Vec<AccountTouched> {
         self.packed(|workspace, homes| {
             let (homes, mut shards): (Vec<Home>, Vec<Shards>) = homes.into_iter().unzip();
             let named = shards.iter().rposition(|shards| *shards != Shards::ALL).map_or(0, |last| last + 1);
             shards.truncate(named);
-            AccountTouched { workspace, homes, shards, due: Vec::new() }
+            AccountTouched { workspace, homes, shards, due: Vec::new(), model }
         })
     }
 

@@ -6,9 +6,11 @@
 use crate::store::{Body, Item, Key, StoreError, Table};
 use domain::{
     AccountId, BatchId, Day, Home, Identity, IdentityId, Order, Shard, Timestamp, WorkspaceId,
+    evaluate::OtherScore,
     facts::Evidence,
-    field::FieldFacts,
+    field::{FieldFact, FieldFacts, FieldName, Keep},
     giant::ShardSum,
+    grade::{Grade, GridCell},
     hash64,
     resolution::Resolution,
     state::{Sealed, SegmentName},
@@ -311,6 +313,32 @@ pub struct OwnFields {
     /// How many changes were fresh when they came; only fresh changes notify anybody.
     #[serde(default)]
     pub fresh: u64,
+    /// What people stated and later replaced, oldest first, at most 50 statements: so that a correction does not change the past.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub past: Vec<(FieldName, FieldFact)>,
+}
+
+/// How many statements that were replaced are kept.
+const PAST_STATEMENTS: usize = 50;
+
+impl OwnFields {
+    /// Takes in what a person or an import states, and keeps what it replaces. Tells whether anything changed.
+    pub fn state(&mut self, name: &FieldName, fact: FieldFact) -> bool {
+        let source = fact.source;
+        let same = |(known, keep): &(&FieldFact, Keep)| known.source == source && *keep == Keep::Latest;
+        let before = self.facts.facts(name.as_str()).find(same).map(|(known, _)| known.clone());
+        let changed = self.facts.merge(name, fact, Keep::Latest);
+        if let (true, Some(before)) = (changed, before) {
+            self.keep(name, before);
+        }
+        changed
+    }
+
+    fn keep(&mut self, name: &FieldName, fact: FieldFact) {
+        self.past.push((name.clone(), fact));
+        let excess = self.past.len().saturating_sub(PAST_STATEMENTS);
+        self.past.drain(..excess);
+    }
 }
 
 /// The sum of one shard of a giant home: of the states of that shard in the home's partition and in those of the accounts that it absorbed.
@@ -394,6 +422,21 @@ pub struct ScoreRecord {
     /// The three best reasons, in words.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
+    /// The scores of the account rulesets beside the primary one that are in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<OtherScore>,
+    /// The scores of the engagement rulesets beside the primary one that are in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_engagements: Vec<OtherScore>,
+    /// The ids of the rules that disqualify the account.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disqualified_by: Vec<String>,
+    /// The account score as a letter; none for an unresolved lead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grade: Option<Grade>,
+    /// How many states were counted by other rules than the model's.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub stale: u32,
     /// Whether the home is evaluated by shards. Once it is, it stays so.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub giant: bool,
@@ -403,6 +446,11 @@ pub struct ScoreRecord {
     /// The account that this home was absorbed into: it has no score of its own any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged_into: Option<AccountId>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// What of a [`ScoreRecord`] tells whether and how it is written again. Read from the same text, of which the rest is passed over.
@@ -539,9 +587,12 @@ mod named_leads {
 pub struct Standing {
     /// The version of the score record that this follows.
     pub served: u64,
-    /// The version of the model of that score record.
+    /// The version of the model by which levels were last assigned: that of the score record or a newer one.
     #[serde(default)]
     pub model: u64,
+    /// The version of the model of that score record, when it is an older one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scored_by: Option<u64>,
     /// The `inputs` of that score record.
     pub inputs: u64,
     /// The `fresh` of that score record.
@@ -566,6 +617,12 @@ pub struct Standing {
     /// The hottest lead's level id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hottest: Option<String>,
+    /// The account score as a letter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grade: Option<Grade>,
+    /// The cell of the grid of fit and engagement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grid: Option<GridCell>,
     /// Fit.
     pub account_score: i32,
     /// Engagement.

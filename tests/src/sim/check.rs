@@ -563,7 +563,7 @@ fn chains(history: &[Transition], emptied: &BTreeSet<u64>, standing: &Standing, 
                 people.insert(*lead, to);
             }
             Changed::Surge { active } => surge = *active,
-            Changed::Engagement { .. } => {}
+            Changed::Engagement { .. } | Changed::Grid { .. } => {}
         }
     }
     if emptied.next().is_some() {

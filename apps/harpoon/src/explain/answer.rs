@@ -141,6 +141,15 @@ pub struct Others {
 pub struct Unmatched {
     pub name: String,
     pub points: i64,
+    pub because: Because,
+    pub why: String,
+}
+
+/// Why a rule gives nothing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Because {
+    pub reason: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

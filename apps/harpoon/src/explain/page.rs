@@ -1,6 +1,8 @@
 //! An explanation as text: tables of at most 100 columns, without colours, whatever the account calls itself.
 
-use super::answer::{Cap, Engagement, Explained, Fit, FitCap, FitRule, Lead, LeadRule, LevelPart, Next, Seen, Surge, Thresholds, Way};
+use super::answer::{
+    Cap, Engagement, Explained, Fit, FitCap, FitRule, Lead, LeadRule, LevelPart, Next, Seen, Surge, Thresholds, Unmatched, Way,
+};
 use crate::{
     client::Account,
     text::{grouped, plain},
@@ -155,12 +157,20 @@ fn engagement(engagement: &Engagement) -> String {
         text.push_str(&leads(engagement));
         text.push('\n');
     }
-    if !engagement.unmatched.is_empty() {
-        let rules: Vec<String> =
-            engagement.unmatched.iter().map(|rule| format!("{} ({})", plain(&rule.name, NAME), signed(rule.points))).collect();
-        text.push_str(&wrapped(&format!("Nobody did: {}.", rules.join(", "))));
-    }
+    text.push_str(&unmatched(engagement));
     text.push_str(&next(&engagement.level, event_ways));
+    text
+}
+
+/// What nobody did, and what somebody did that gives no points now.
+fn unmatched(engagement: &Engagement) -> String {
+    let never = |rule: &&Unmatched| matches!(rule.because.reason.as_str(), "" | "never_seen");
+    let name = |rule: &Unmatched| format!("{} ({})", plain(&rule.name, NAME), signed(rule.points));
+    let undone: Vec<String> = engagement.unmatched.iter().filter(never).map(name).collect();
+    let mut text = if undone.is_empty() { String::new() } else { wrapped(&format!("Nobody did: {}.", undone.join(", "))) };
+    for rule in engagement.unmatched.iter().filter(|rule| !never(rule)) {
+        text.push_str(&wrapped(&format!("No points from {}: {}.", name(rule), plain(&rule.why, VALUE))));
+    }
     text
 }
 

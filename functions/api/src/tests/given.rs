@@ -8,11 +8,14 @@ use http::{Method, Request, Response, StatusCode, header};
 use ingest::Ingester;
 use level::Leveler;
 use pipeline::{
-    AccountScored, AccountTouched, Credential, CredentialKind, Credentials, EventsReceived, ManualClock, Outcome, Queue, Received, Stage,
+    AccountScored, AccountTouched, Clock, Credential, CredentialKind, Credentials, EventsReceived, ManualClock, Outcome, Queue, Received,
+    Stage,
     clock::CountingEntropy,
+    jobs::Jobs,
     memory::{MemoryQueue, MemoryStore},
     secrets::FileKeySecrets,
 };
+use rescore::jobs::JobRunner;
 use resolve::Resolver;
 use score::Scorer;
 use serde_json::{Value, json};
@@ -118,6 +121,66 @@ impl Given {
         done(leveler.handle(self.scored.take::<AccountScored>().into_iter().map(Received::first).collect()).await);
         // Lists are at most half a second old.
         self.clock.advance(1_000);
+    }
+
+    /// Runs every job to its end, and every stage in between. The clock goes on to when a job looks again.
+    pub async fn run_jobs(&self) {
+        let runner = JobRunner::new(Arc::clone(&self.store), Arc::clone(&self.touched), Arc::clone(&self.clock));
+        let jobs = Jobs::new(Arc::clone(&self.store), Arc::clone(&self.clock));
+        for _ in 0..1_000 {
+            let Some(next) = jobs.next_due().await.unwrap() else { return };
+            let ahead = next.millis_since(self.clock.now());
+            if ahead > 0 {
+                self.clock.advance(ahead);
+            }
+            runner.round().await.unwrap();
+            self.run().await;
+        }
+        panic!("the jobs never end: {:?}", jobs.list(&main(), None, 20).await.unwrap());
+    }
+
+    /// States fields of an account, as a person.
+    pub async fn set(&self, account: &str, fields: Value) -> Value {
+        let path = format!("/api/v1/accounts/{account}");
+        let set = self.put(&path, json!({ "fields": fields })).await.ok();
+        self.run().await;
+        set
+    }
+
+    /// The account score and level as they stand, after every stage has run.
+    pub async fn stands(&self, account: &str) -> (i64, String) {
+        let account = self.get(&format!("/api/v1/accounts/{account}")).await.ok();
+        (account["account_score"].as_i64().unwrap(), account["account_level"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Makes a ruleset and answers its address.
+    pub async fn make(&self, kind: &str, body: Value) -> String {
+        let made = self.post(&format!("/api/v1/{kind}"), body).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        made.headers[header::LOCATION].to_str().unwrap().to_owned()
+    }
+
+    /// Publishes the draft and waits until every account follows it.
+    pub async fn publish(&self, path: &str) -> Value {
+        let revision = self.get(path).await.ok()["draft"]["revision"].clone();
+        let published = self.post(&format!("{path}/publish"), json!({ "revision": revision, "why": "a test" })).await.ok();
+        self.run_jobs().await;
+        published
+    }
+
+    /// Makes a ruleset the primary one of its kind and waits until every account follows it.
+    pub async fn make_primary(&self, path: &str) {
+        self.patch(path, json!({ "primary": true })).await.ok();
+        self.run_jobs().await;
+        assert_eq!(self.get(path).await.ok()["primary"], true);
+    }
+
+    /// Makes, publishes and makes primary; answers the address.
+    pub async fn install(&self, kind: &str, body: Value) -> String {
+        let path = self.make(kind, body).await;
+        self.publish(&path).await;
+        self.make_primary(&path).await;
+        path
     }
 
     /// What was touched since the last run or question. It stays to be scored.

@@ -1,7 +1,8 @@
 //! What is wrong with a ruleset, beyond its structure.
 
 use super::{
-    AccountRuleset, Condition, MAX_DEPTH, MAX_GROUPS, MAX_POINTS, MAX_RULES, MAX_VALUES, MAX_WITHIN_DAYS, Operation, Ordered, Test,
+    AccountRule, AccountRuleset, Condition, MAX_DEPTH, MAX_GROUPS, MAX_OPERAND_CHARS, MAX_POINTS, MAX_RULES, MAX_VALUES, MAX_WITHIN_DAYS,
+    Operation, Ordered, Scalar, Test,
 };
 use crate::problem::{Problems, join};
 use std::collections::BTreeSet;
@@ -30,15 +31,23 @@ pub(super) fn ruleset(ruleset: &AccountRuleset) -> Problems {
         if !ids.insert(rule.id.as_str()) {
             problems.add(&join(&at, "id"), format!("must be unique, `{}` is taken by another rule", rule.id));
         }
-        if rule.points.unsigned_abs() > MAX_POINTS.unsigned_abs() {
-            problems.add(&join(&at, "points"), format!("must be a whole number from -{MAX_POINTS} to {MAX_POINTS}, got `{}`", rule.points));
-        }
+        points(&mut problems, &at, rule);
         if let Some(group) = rule.group.as_deref().filter(|group| !groups.contains(group)) {
             problems.add(&join(&at, "group"), format!("must be the id of a group of this ruleset, got `{group}`"));
         }
         condition(&mut problems, &join(&at, "condition"), &rule.condition, 0);
     }
     problems
+}
+
+/// Every problem of a rule's points; `at` is the rule's place.
+pub(super) fn points(problems: &mut Problems, at: &str, rule: &AccountRule) {
+    let at = join(at, "points");
+    if rule.points.unsigned_abs() > MAX_POINTS.unsigned_abs() {
+        problems.add(&at, format!("must be a whole number from -{MAX_POINTS} to {MAX_POINTS}, got `{}`", rule.points));
+    } else if rule.disqualifies && rule.points != 0 {
+        problems.add(&at, format!("must be 0, because the rule disqualifies, got `{}`", rule.points));
+    }
 }
 
 /// Every problem of a condition at a place; `depth` counts the groups around it.
@@ -69,6 +78,9 @@ pub(super) fn condition(problems: &mut Problems, at: &str, this: &Condition, dep
 /// Why a test can't work, when it can't.
 fn unsound(test: &Test) -> Option<String> {
     let blank = |text: &str| text.trim().is_empty().then(|| "must not be empty".to_owned());
+    if let Some(length) = longest(&test.operation).filter(|length| *length > MAX_OPERAND_CHARS) {
+        return Some(format!("must have at most {MAX_OPERAND_CHARS} characters, got {length}"));
+    }
     match &test.operation {
         Operation::Between(Ordered::Number(from), Ordered::Number(to)) if from > to => {
             Some(format!("must be a range from low to high, got {from} to {to}"))
@@ -87,5 +99,20 @@ fn unsound(test: &Test) -> Option<String> {
             Some(format!("must be a whole number of days from 1 to {MAX_WITHIN_DAYS}, got {days}"))
         }
         _ => None,
+    }
+}
+
+/// The length of the longest text that an operation compares with, in characters.
+fn longest(operation: &Operation) -> Option<usize> {
+    let of = |value: &Scalar| match value {
+        Scalar::Text(text) => Some(text.chars().count()),
+        Scalar::Number(_) | Scalar::Bool(_) => None,
+    };
+    match operation {
+        Operation::Eq(value) | Operation::Neq(value) => of(value),
+        Operation::In(values) | Operation::NotIn(values) => values.iter().filter_map(of).max(),
+        Operation::Contains(text) | Operation::NotContains(text) | Operation::StartsWith(text) => Some(text.chars().count()),
+        Operation::Gt(_) | Operation::Gte(_) | Operation::Lt(_) | Operation::Lte(_) | Operation::Between(..) => None,
+        Operation::Exists | Operation::NotExists | Operation::WithinDays(_) => None,
     }
 }

@@ -18,6 +18,8 @@ pub struct CompiledAccountRuleset {
     pub(super) places: Places,
     /// Whether a rule looks at the day.
     pub(super) dated: bool,
+    /// Whether a rule disqualifies.
+    pub(super) disqualifying: bool,
     pub(super) rules: Vec<CompiledRule>,
     pub(super) groups: Vec<CompiledGroup>,
     pub(super) cap: Option<i32>,
@@ -137,6 +139,7 @@ pub(super) struct CompiledRule {
     pub(super) id: Arc<str>,
     pub(super) name: Arc<str>,
     pub(super) points: i32,
+    pub(super) disqualifies: bool,
     /// The rule's group by its place.
     pub(super) group: Option<usize>,
     pub(super) matcher: Result<Matcher, String>,
@@ -312,6 +315,7 @@ pub(super) fn ruleset(ruleset: &AccountRuleset) -> CompiledAccountRuleset {
         rule.matcher = Err(format!("is beyond the {MAX_RULES} rules that a ruleset may have"));
     }
     let mut compiled = CompiledAccountRuleset {
+        disqualifying: rules.iter().any(|rule| rule.disqualifies),
         id: ruleset.id.as_str().into(),
         version: ruleset.version,
         places: Places::of(&slots),
@@ -342,7 +346,8 @@ fn compile_rule(ruleset: &AccountRuleset, rule: &AccountRule, slots: &mut Vec<Sl
     CompiledRule {
         id: rule.id.as_str().into(),
         name: rule.name.as_str().into(),
-        points: rule.points.clamp(-MAX_POINTS, MAX_POINTS),
+        points: if rule.disqualifies { 0 } else { rule.points.clamp(-MAX_POINTS, MAX_POINTS) },
+        disqualifies: rule.disqualifies,
         group: group.flatten(),
         matcher,
         slots: used,

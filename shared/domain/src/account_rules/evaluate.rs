@@ -83,6 +83,7 @@ impl CompiledAccountRuleset {
             possible: self.possible,
             known: seen.iter().filter(|seen| seen.is_known()).count(),
             of: self.slots.len(),
+            disqualified: self.disqualifying && self.rules.iter().any(|rule| rule.disqualifies_by(seen, today)),
             next_change: if self.dated { self.next_change(seen, today) } else { None },
         }
     }
@@ -126,6 +127,11 @@ impl CompiledAccountRuleset {
         i32::try_from(total).unwrap_or_default()
     }
 
+    /// The score if the rules gave these points, by their places: caps and floor are applied as in any evaluation.
+    pub(crate) fn score_if(&self, points: impl Fn(usize) -> i32) -> i32 {
+        self.settle(|i, _| points(i), None)
+    }
+
     fn next_change(&self, seen: &[Seen<'_>], today: Day) -> Option<Day> {
         self.rules.iter().filter_map(|rule| rule.matcher.as_ref().ok()?.next_change(seen, today)).min()
     }
@@ -139,7 +145,9 @@ impl CompiledAccountRuleset {
         let could_be = |i: usize, rule: &CompiledRule| if waiting(i) { rule.points.max(0) } else { awarded(i) };
         let missing_could_add = self.settle(could_be, None) - score;
         self.mark_capped(&mut lines, &caps);
+        let disqualifying = lines.iter().filter(|line| line.disqualifies && line.outcome == Outcome::Matched);
         AccountScore {
+            disqualified_by: disqualifying.map(|line| line.rule_id.clone()).collect(),
             score,
             possible: self.possible,
             known: seen.iter().filter(|seen| seen.is_known()).count(),
@@ -180,6 +188,7 @@ impl CompiledAccountRuleset {
             name: rule.name.clone(),
             points: if outcome == Outcome::Matched { rule.points } else { 0 },
             possible: rule.points,
+            disqualifies: rule.disqualifies,
             fields: fields.collect(),
             outcome,
         }
@@ -231,5 +240,12 @@ impl CompiledAccountRuleset {
             unknown.map(|field| MissingField { field: field.clone(), could_add: could_add(field) }).collect();
         missing.sort_by_key(|missing| std::cmp::Reverse(missing.could_add));
         missing
+    }
+}
+
+impl CompiledRule {
+    /// Whether the rule disqualifies and holds.
+    fn disqualifies_by(&self, seen: &[Seen<'_>], today: Day) -> bool {
+        self.disqualifies && self.matcher.as_ref().is_ok_and(|matcher| matcher.matches(seen, today))
     }
 }

@@ -6,6 +6,9 @@
 //! A field that is not known never matches, not even `neq`, `not_in` and `not_contains`; only `not_exists` does. Fields declared in
 //! `missing_means_no` count as *no* instead. Of an interval (`201–500`) a rule holds only when it holds for all of it; when it holds for a part,
 //! the rule is undecided and gives no points.
+//!
+//! A rule may disqualify instead of giving points: the score stays what the other rules make it, and the grade and the level say that the account is
+//! out. What is not known disqualifies nobody.
 
 mod check;
 mod compile;
@@ -20,7 +23,10 @@ pub use compile::CompiledAccountRuleset;
 pub use condition::{Condition, Moment, Operation, Ordered, Scalar, Test};
 pub use score::{AccountScore, CapLine, CapScope, MissingField, Outcome, RuleLine, SeenField, Tally};
 
-use crate::{field::FieldName, problem::Problems};
+use crate::{
+    field::FieldName,
+    problem::{Problems, join},
+};
 use serde_json::Value;
 
 /// The ruleset of a workspace that has declared none, as JSON: the Enterprise B2B SaaS pattern.
@@ -38,6 +44,8 @@ pub const MAX_POINTS: i32 = 1_000_000;
 pub const MAX_VALUES: usize = 1_000;
 /// The longest span of `within_days`.
 pub const MAX_WITHIN_DAYS: u32 = 3_650;
+/// The longest text that a rule compares with, in characters: as long as the longest text of a field.
+pub const MAX_OPERAND_CHARS: usize = crate::field::MAX_TEXT_CHARS;
 
 /// A versioned set of rules on fields. Its JSON form is shown in `infra/rulesets/account.enterprise-saas.json`.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,8 +84,10 @@ pub struct AccountRule {
     pub id: String,
     /// What people call it.
     pub name: String,
-    /// What it adds; may be negative.
+    /// What it adds; may be negative. 0 when it disqualifies.
     pub points: i32,
+    /// Whether an account that it holds for is no candidate at all: grade F and the lowest level, whatever its score.
+    pub disqualifies: bool,
     /// The group whose cap it counts towards.
     pub group: Option<String>,
     /// When it applies.
@@ -127,6 +137,14 @@ impl AccountRuleset {
 }
 
 impl AccountRule {
+    /// Reads one rule at a place of a document and notes every problem of it; `None` when its structure is wrong.
+    pub(crate) fn read(problems: &mut Problems, at: &str, value: &Value) -> Option<Self> {
+        let rule = read::rule(problems, at, value)?;
+        check::points(problems, at, &rule);
+        check::condition(problems, &join(at, "condition"), &rule.condition, 0);
+        Some(rule)
+    }
+
     /// The rule as JSON.
     pub fn to_value(&self) -> Value {
         read::rule_json(self)

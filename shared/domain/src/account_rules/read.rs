@@ -107,17 +107,34 @@ fn group(problems: &mut Problems, at: &str, value: &Value) -> Option<RuleGroup> 
 }
 
 pub(super) fn rule(problems: &mut Problems, at: &str, value: &Value) -> Option<AccountRule> {
-    let map = problems.object(at, value, &["id", "name", "points", "group", "condition"])?;
+    let map = problems.object(at, value, &["id", "name", "points", "disqualifies", "group", "condition"])?;
     let id = problems.text(at, map, "id", MAX_ID);
     let name = problems.optional_text(at, map, "name", MAX_NAME).or_else(|| id.clone());
     let most = i64::from(MAX_POINTS);
-    let points = problems.whole(at, map, "points", -most..=most).and_then(|points| i32::try_from(points).ok());
+    let disqualifies = disqualifies(problems, at, map);
+    let points = match map.get("points") {
+        // What disqualifies gives no points, so there is nothing to say.
+        None if disqualifies == Some(true) => Some(0),
+        _ => problems.whole(at, map, "points", -most..=most).and_then(|points| i32::try_from(points).ok()),
+    };
     let group = problems.optional_text(at, map, "group", MAX_ID);
     let Some(raw) = map.get("condition") else {
         problems.add(&join(at, "condition"), "is required: {\"field\", \"op\", \"value\"}, {\"all\": […]} or {\"any\": […]}");
         return None;
     };
-    Some(AccountRule { id: id?, name: name?, points: points?, group, condition: condition(raw, 0) })
+    Some(AccountRule { id: id?, name: name?, points: points?, disqualifies: disqualifies?, group, condition: condition(raw, 0) })
+}
+
+fn disqualifies(problems: &mut Problems, at: &str, map: &Map<String, Value>) -> Option<bool> {
+    let value = map.get("disqualifies").unwrap_or(&Value::Null);
+    if let Value::Null = value {
+        return Some(false);
+    }
+    let read = value.as_bool();
+    if read.is_none() {
+        problems.add(&join(at, "disqualifies"), format!("must be true or false, got {}", shape(value)));
+    }
+    read
 }
 
 /// Reads a condition. What can't be read becomes [`Condition::Faulty`] at its place.
@@ -209,7 +226,8 @@ fn read_scalar(value: &Value) -> Option<Scalar> {
         Value::String(text) => Some(text.trim()).filter(|text| !text.is_empty()).map(|text| Scalar::Text(text.to_owned())),
         Value::Number(number) => Number::from_json(number).map(Scalar::Number),
         Value::Bool(truth) => Some(Scalar::Bool(*truth)),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
+        Value::Object(_) => written_out(value).map(Scalar::Number),
+        Value::Null | Value::Array(_) => None,
     }
 }
 
@@ -217,8 +235,14 @@ fn read_ordered(value: &Value) -> Option<Ordered> {
     match value {
         Value::Number(number) => Number::from_json(number).map(Ordered::Number),
         Value::String(text) => Moment::parse(text).map(Ordered::Moment),
+        Value::Object(_) => written_out(value).map(Ordered::Number),
         _ => None,
     }
+}
+
+/// A number with so many digits that JSON could not hold it exactly: `{"number": "…"}`, as numbers write themselves.
+fn written_out(value: &Value) -> Option<Number> {
+    serde_json::from_value(value.clone()).ok()
 }
 
 fn group_json(group: &RuleGroup) -> Value {
@@ -236,6 +260,9 @@ pub(super) fn rule_json(rule: &AccountRule) -> Value {
     map.insert("id".to_owned(), rule.id.as_str().into());
     map.insert("name".to_owned(), rule.name.as_str().into());
     map.insert("points".to_owned(), rule.points.into());
+    if rule.disqualifies {
+        map.insert("disqualifies".to_owned(), true.into());
+    }
     if let Some(group) = &rule.group {
         map.insert("group".to_owned(), group.as_str().into());
     }

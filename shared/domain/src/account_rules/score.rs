@@ -26,6 +26,9 @@ pub struct AccountScore {
     pub lines: Vec<RuleLine>,
     /// What caps took away, and what the floor of 0 gave back.
     pub caps: Vec<CapLine>,
+    /// The rules that disqualify the account, by their ids, in the order of the ruleset. They change no point of the score.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disqualified_by: Vec<Arc<str>>,
     /// The first day after the day of the evaluation on which the score may change without any field changing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_change: Option<Day>,
@@ -42,6 +45,8 @@ pub struct Tally {
     pub known: usize,
     /// … of how many.
     pub of: usize,
+    /// Whether a rule disqualifies the account.
+    pub disqualified: bool,
     /// The first day after the day of the evaluation on which the score may change without any field changing.
     pub next_change: Option<Day>,
 }
@@ -66,6 +71,9 @@ pub struct RuleLine {
     pub points: i32,
     /// The points that it gives when it matches.
     pub possible: i32,
+    /// Whether it disqualifies the account when it matches.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disqualifies: bool,
     /// Whether it matched, and why not.
     #[serde(flatten)]
     pub outcome: Outcome,

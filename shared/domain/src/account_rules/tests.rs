@@ -355,7 +355,7 @@ fn every_problem_is_listed_with_its_pointer() {
     assert_eq!(
         rules(json!([{"id": "r", "points": "ten", "weight": 5}, {"id": "", "points": 1_000_001, "condition": sound}])),
         [
-            "/rules/0/weight: unknown key; the known ones are `id`, `name`, `points`, `group`, `condition`",
+            "/rules/0/weight: unknown key; the known ones are `id`, `name`, `points`, `disqualifies`, `group`, `condition`",
             "/rules/0/points: must be a whole number from -1000000 to 1000000, got `ten`",
             "/rules/0/condition: is required: {\"field\", \"op\", \"value\"}, {\"all\": […]} or {\"any\": […]}",
             "/rules/1/id: must have 1 to 100 characters",
@@ -441,10 +441,93 @@ fn an_explanation_is_plain_json() {
 fn raw_json_scores_as_stored_fields_do() {
     let rules = default();
     let tally = rules.tally_json(r#"{"x":{"y":[1]},"employees":1200,"country":"UK","industry":null,"revenue":{"from":50000000}}"#, now());
-    assert_eq!(tally.unwrap(), Tally { score: 115, possible: 145, known: 3, of: 4, next_change: None });
+    assert_eq!(tally.unwrap(), Tally { score: 115, possible: 145, known: 3, of: 4, disqualified: false, next_change: None });
     for bad in ["", "[]", "{", r#"{"employees":[1]}"#, "{} x"] {
         assert!(rules.tally_json(bad, now()).is_err(), "{bad}");
     }
+}
+
+fn with_a_disqualifying_rule(points: &Value) -> Value {
+    let mut document: Value = serde_json::from_str(DEFAULT_RULESET).unwrap();
+    let condition = json!({"field": "crm", "op": "eq", "value": "none"});
+    let rule = json!({"id": "no-crm", "name": "No CRM", "points": points, "disqualifies": true, "condition": condition});
+    document["rules"].as_array_mut().unwrap().push(rule);
+    document
+}
+
+#[test]
+fn a_rule_that_disqualifies_changes_no_point_and_is_named() {
+    let document = with_a_disqualifying_rule(&json!(0));
+    let rules = AccountRuleset::read(&document).unwrap().compile();
+    let perfect = json!({"employees": 1200, "revenue": 60_000_000, "country": "US", "industry": "Technology", "crm": "None"});
+    let score = rules.evaluate(&fields(perfect.clone()), now());
+    assert_eq!((score.score, score.possible, score.explained()), (145, 145, 145));
+    assert_eq!(score.disqualified_by.iter().map(AsRef::as_ref).collect::<Vec<&str>>(), ["no-crm"]);
+    let line = serde_json::to_value(&score.lines[4]).unwrap();
+    assert_eq!(
+        line,
+        json!({"rule_id": "no-crm", "name": "No CRM", "points": 0, "possible": 0, "disqualifies": true, "outcome": "matched",
+            "fields": [{"field": "crm", "value": "None"}]})
+    );
+    assert!(rules.tally(&fields(perfect), now()).disqualified);
+    // What is not known disqualifies nobody, and neither does another value.
+    for known in [json!({"employees": 1200}), json!({"employees": 1200, "crm": "in use"})] {
+        let score = rules.evaluate(&fields(known.clone()), now());
+        assert_eq!((score.score, score.disqualified_by.len()), (50, 0));
+        assert!(!rules.tally(&fields(known), now()).disqualified);
+    }
+}
+
+#[test]
+fn a_rule_that_disqualifies_gives_no_points() {
+    let told = AccountRuleset::read(&with_a_disqualifying_rule(&json!(5))).unwrap_err();
+    assert_eq!(told.to_string(), "/rules/4/points: must be 0, because the rule disqualifies, got `5`");
+    let mut document = with_a_disqualifying_rule(&json!(0));
+    document["rules"][4].as_object_mut().unwrap().remove("points");
+    let rules = AccountRuleset::read(&document).unwrap();
+    assert_eq!((rules.rules[4].points, rules.rules[4].disqualifies), (0, true));
+    assert_eq!(rules.rules[4].to_value()["disqualifies"], json!(true));
+    // Other rules do not mention it.
+    assert_eq!(rules.rules[0].to_value().get("disqualifies"), None);
+    document["rules"][4]["disqualifies"] = json!("yes");
+    let told = AccountRuleset::read(&document).unwrap_err();
+    assert!(told.to_string().starts_with("/rules/4/disqualifies: must be true or false, got `yes`"), "{told}");
+}
+
+#[test]
+fn texts_of_rules_are_as_short_as_texts_of_fields() {
+    let of_length = |op: &str, length: usize| {
+        let text = json!("ä".repeat(length));
+        let value = if op == "in" { json!(["x", text]) } else { text };
+        let document = json!({
+            "id": "x", "name": "X", "version": 1,
+            "rules": [{"id": "a", "points": 1, "condition": {"all": [{"field": "plan", "op": op, "value": value}]}}],
+        });
+        AccountRuleset::read(&document).map_err(|problems| problems.to_string())
+    };
+    for op in ["eq", "neq", "in", "contains", "starts_with"] {
+        assert!(of_length(op, 1_000).is_ok());
+        assert_eq!(
+            of_length(op, 10_000).unwrap_err(),
+            "/rules/0/condition/all/0/value: must have at most 1000 characters, got 10000",
+            "{op}"
+        );
+    }
+}
+
+#[test]
+fn a_number_of_many_digits_is_read_as_it_is_written() {
+    let document = json!({
+        "id": "x", "name": "X", "version": 1,
+        "rules": [{"id": "a", "points": 1, "condition": {"all": [
+            {"field": "revenue", "op": "gte", "value": 1_234_567_890_123.5},
+            {"field": "seats", "op": "in", "value": [1_234_567_890_123.5, 7]},
+        ]}}],
+    });
+    let rules = AccountRuleset::read(&document).unwrap();
+    let written = serde_json::to_value(&rules).unwrap();
+    assert_eq!(written["rules"][0]["condition"]["all"][0]["value"], json!({"number": "1234567890123.5"}));
+    assert_eq!(AccountRuleset::read(&written), Ok(rules));
 }
 
 const NAMES: [&str; 5] = ["employees", "country", "industry", "existing_customer", "signed_at"];
@@ -542,7 +625,9 @@ fn any_ruleset() -> impl Strategy<Value = AccountRuleset> {
             .zip(rules)
             .map(|(i, (condition, points, group)): (usize, _)| {
                 let id = format!("r{i}");
-                AccountRule { name: id.clone(), id, points, group: group.map(str::to_owned), condition }
+                let disqualifies = i % 4 == 3;
+                let points = if disqualifies { 0 } else { points };
+                AccountRule { name: id.clone(), id, points, disqualifies, group: group.map(str::to_owned), condition }
             })
             .collect(),
     })
@@ -569,7 +654,8 @@ proptest! {
         let compiled = rules.compile();
         let (score, tally) = (compiled.evaluate(&known, now()), compiled.tally(&known, now()));
         let explained = Tally {
-            score: score.score, possible: score.possible, known: score.known, of: score.of, next_change: score.next_change,
+            score: score.score, possible: score.possible, known: score.known, of: score.of,
+            disqualified: !score.disqualified_by.is_empty(), next_change: score.next_change,
         };
         prop_assert_eq!(explained, tally);
         let json = serde_json::to_string(&known).unwrap();

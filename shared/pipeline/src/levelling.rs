@@ -1,31 +1,38 @@
-//! From what level last recorded and a score record to the next standing and its transitions: a pure step.
+//! From what level last recorded and a score record to the next standing and its transitions: a pure step. The level stage and dry runs take the
+//! very same one.
 
+use crate::records::{LeadLevels, NAMED_LEADS, ScoreRecord, Standing, Versioned};
 use domain::{
     IdentityId, Timestamp,
+    grade::GridCell,
     level::LevelRuleset,
     model::Model,
     mutant::{Mutant, active},
     transition::{Changed, Transition},
 };
-use pipeline::{
-    Versioned,
-    records::{LeadLevels, NAMED_LEADS, ScoreRecord, Standing},
-};
 use std::collections::BTreeMap;
 
 /// What a step needs beside the records.
-pub(crate) struct Step<'a> {
+#[derive(Debug, Clone, Copy)]
+pub struct Step<'a> {
+    /// The model that levels follow from.
     pub model: &'a Model,
     /// Engagement scores that some trigger watches.
     pub thresholds: &'a [i64],
+    /// Cells of the grid that some trigger watches.
+    pub cells: &'a [GridCell],
+    /// The moment of the step.
     pub now: Timestamp,
     /// A lead without an account has no account level.
     pub is_account: bool,
 }
 
 /// The next standing and the next levels of the leads.
-pub(crate) struct Taken {
+#[derive(Debug, Clone, PartialEq)]
+pub struct Taken {
+    /// The next standing, with the transitions that led to it.
     pub standing: Standing,
+    /// The levels of the leads that are above the lowest.
     pub lead_levels: LeadLevels,
 }
 
@@ -33,27 +40,18 @@ pub(crate) struct Taken {
 type Held<'a> = Option<(&'a str, Timestamp)>;
 
 impl Step<'_> {
-    pub(crate) fn take(&self, before: Option<&Standing>, leads: &LeadLevels, score: &Versioned<ScoreRecord>) -> Taken {
+    /// Takes the step. `before` is what was recorded last, `leads` the levels of the leads then.
+    pub fn take(&self, before: Option<&Standing>, leads: &LeadLevels, score: &Versioned<ScoreRecord>) -> Taken {
         let record = &score.record;
-        let mut standing = row(before, score);
+        let mut standing = row(self.model, before, score);
         // Nobody is there any more: absorbed, or a lead that has found an account.
         if record.merged_into.is_some() || (!self.is_account && record.total_leads == 0) {
             return Taken { standing, lead_levels: LeadLevels::default() };
         }
         let mut changes: Vec<(Changed, String)> = Vec::new();
-        let account_held = held(before.and_then(|b| b.level.as_deref()), before.and_then(|b| b.level_since));
-        let document = &self.model.document;
-        let was = before.map_or(0, |before| before.account_score);
-        let mut hold = None;
-        if self.is_account {
-            let (level, since, held_until) = self.assign(&document.account_levels, i64::from(record.account_score), account_held);
-            if let Some(to) = differs(account_held, level.as_deref()) {
-                let why = cause("account score", i64::from(was), i64::from(record.account_score));
-                changes.push((Changed::AccountLevel { from: id(account_held), to }, why));
-            }
-            (standing.level, standing.level_since, hold) = (level, since, held_until);
-        }
+        let hold = if self.is_account { self.account_level(before, record, &mut standing, &mut changes) } else { None };
 
+        let document = &self.model.document;
         let held_engagement = held(before.and_then(|b| b.engagement_level.as_deref()), before.and_then(|b| b.engagement_level_since));
         let was = before.map_or(0, |before| before.engagement);
         let (level, since, hold_engagement) = self.assign(&document.engagement_levels, record.engagement, held_engagement);
@@ -61,6 +59,9 @@ impl Step<'_> {
             changes.push((Changed::EngagementLevel { from: id(held_engagement), to }, cause("engagement", was, record.engagement)));
         }
         (standing.engagement_level, standing.engagement_level_since) = (level, since);
+        if self.is_account {
+            self.grid(before, record, &mut standing, &mut changes);
+        }
 
         let (lead_levels, hold_leads) = self.lead_levels(leads, record, &mut changes);
         let ruleset = &document.lead_levels;
@@ -73,18 +74,89 @@ impl Step<'_> {
         if self.thresholds.iter().any(|threshold| (was >= *threshold) != (record.engagement >= *threshold)) {
             changes.push((Changed::Engagement { from: was, to: record.engagement }, String::new()));
         }
-        standing.dwell_until = crate::sooner(crate::sooner(hold, hold_engagement), hold_leads);
+        standing.dwell_until = sooner(sooner(hold, hold_engagement), hold_leads);
+        self.note(before, record, changes, &mut standing);
+        Taken { standing, lead_levels }
+    }
 
-        // Only fresh events and changes notify, and the passing of days; old events, imports and publications do not.
+    /// Assigns the account level. Whoever is disqualified has the lowest one at once.
+    fn account_level(
+        &self,
+        before: Option<&Standing>,
+        record: &ScoreRecord,
+        standing: &mut Standing,
+        changes: &mut Vec<(Changed, String)>,
+    ) -> Option<Timestamp> {
+        let account_held = held(before.and_then(|b| b.level.as_deref()), before.and_then(|b| b.level_since));
+        let ruleset = &self.model.document.account_levels;
+        let disqualified = !record.disqualified_by.is_empty();
+        let (level, since, held_until) = if disqualified {
+            let lowest = ruleset.levels.first().map(|level| level.id.as_str());
+            let since = account_held.filter(|(held, _)| lowest == Some(*held)).map_or(self.now, |(_, since)| since);
+            (lowest.map(str::to_owned), lowest.map(|_| since), None)
+        } else {
+            self.assign(ruleset, i64::from(record.account_score), account_held)
+        };
+        if let Some(to) = differs(account_held, level.as_deref()) {
+            let was = before.map_or(0, |before| before.account_score);
+            let why = if disqualified {
+                format!("disqualified by {}", self.names(&record.disqualified_by))
+            } else {
+                cause("account score", i64::from(was), i64::from(record.account_score))
+            };
+            changes.push((Changed::AccountLevel { from: id(account_held), to }, why));
+        }
+        (standing.level, standing.level_since) = (level, since);
+        held_until
+    }
+
+    fn names(&self, rules: &[String]) -> String {
+        let name = |id: &String| {
+            let rule = self.model.document.account.rules.iter().find(|rule| rule.id == *id);
+            format!("`{}`", rule.map_or(id.as_str(), |rule| rule.name.as_str()))
+        };
+        rules.iter().map(name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Places the account in the grid. A change is recorded when some trigger watches one of both cells.
+    fn grid(&self, before: Option<&Standing>, record: &ScoreRecord, standing: &mut Standing, changes: &mut Vec<(Changed, String)>) {
+        let levels = &self.model.document.engagement_levels;
+        let rank = standing.engagement_level.as_deref().and_then(|level| levels.rank(level));
+        standing.grade = record.grade;
+        standing.grid = record.grade.zip(rank).map(|(grade, rank)| GridCell::of(grade, levels.levels.len().saturating_sub(rank + 1)));
+        let was = before.and_then(|before| before.grid);
+        // A standing that an earlier build wrote names no cell although the account was there.
+        let unknown = before.is_some_and(|before| before.grid.is_none() && before.level.is_some());
+        if let Some(to) = standing.grid.filter(|to| Some(*to) != was && !unknown)
+            && self.cells.iter().any(|cell| *cell == to || Some(*cell) == was)
+        {
+            changes.push((Changed::Grid { from: was, to }, format!("score {} of {}", record.account_score, record.possible)));
+        }
+    }
+
+    /// Puts the changes behind those that wait to be sent.
+    fn note(&self, before: Option<&Standing>, record: &ScoreRecord, changes: Vec<(Changed, String)>, standing: &mut Standing) {
+        // Only fresh events and changes notify, and the passing of days; old events and imports do not, nor does a publication that is not
+        // announced.
+        let was = before.map_or(standing.model, |before| followed(before, record));
+        let other_model = was != standing.model;
         let silent = match before {
             None => record.fresh == 0,
-            Some(before) => before.fresh == record.fresh && (before.inputs != record.inputs || before.model != record.model),
+            Some(before) => {
+                let unannounced = other_model && !self.model.announces(was, standing.model);
+                before.fresh == record.fresh && (before.inputs != record.inputs || unannounced)
+            }
         };
+        let published = self.model.document.published.as_ref().filter(|_| other_model);
         for (change, cause) in changes {
+            let cause = match published {
+                Some(published) if cause.is_empty() => published.what.clone(),
+                Some(published) => format!("{}: {cause}", published.what),
+                None => cause,
+            };
             standing.seq = standing.seq.saturating_add(1);
             standing.pending.push(Transition { seq: standing.seq, at: self.now, change, cause, silent });
         }
-        Taken { standing, lead_levels }
     }
 
     fn assign(&self, ruleset: &LevelRuleset, score: i64, held: Held<'_>) -> (Option<String>, Option<Timestamp>, Option<Timestamp>) {
@@ -118,7 +190,7 @@ impl Step<'_> {
             let score = scores.get(&lead).copied().unwrap_or_default();
             let before = leads.levels.get(&lead).map(|(level, since)| (level.as_str(), *since));
             let (level, since, held_until) = self.assign(ruleset, score, before);
-            hold = crate::sooner(hold, held_until);
+            hold = sooner(hold, held_until);
             let (Some(level), Some(since)) = (level, since) else { continue };
             let was = before.map_or(lowest, |(level, _)| level);
             if was != level {
@@ -149,12 +221,20 @@ fn cause(what: &str, from: i64, to: i64) -> String {
     if from == to { format!("{what} {to}") } else { format!("{what} {from} → {to}") }
 }
 
+/// The version of the model that a standing followed as far as it matters for what comes after it: scores may have followed an older model than
+/// levels, and catch up now.
+fn followed(before: &Standing, record: &ScoreRecord) -> u64 {
+    before.scored_by.filter(|scored_by| *scored_by != record.model).unwrap_or(before.model)
+}
+
 /// The standing without levels: what lists show of the score record.
-fn row(before: Option<&Standing>, score: &Versioned<ScoreRecord>) -> Standing {
+fn row(model: &Model, before: Option<&Standing>, score: &Versioned<ScoreRecord>) -> Standing {
     let record = &score.record;
     Standing {
         served: score.version,
-        model: record.model,
+        // Levels may follow from a newer model than the scores.
+        model: model.version().max(record.model),
+        scored_by: Some(record.model).filter(|version| *version < model.version()),
         inputs: record.inputs,
         fresh: record.fresh,
         seq: before.map_or(0, |before| before.seq),
@@ -164,6 +244,8 @@ fn row(before: Option<&Standing>, score: &Versioned<ScoreRecord>) -> Standing {
         engagement_level: None,
         engagement_level_since: None,
         hottest: None,
+        grade: None,
+        grid: None,
         account_score: record.account_score,
         engagement: record.engagement,
         surge: record.surge,
@@ -177,5 +259,14 @@ fn row(before: Option<&Standing>, score: &Versioned<ScoreRecord>) -> Standing {
         priority: record.priority.clone(),
         dwell_until: None,
         merged_into: record.merged_into.clone(),
+    }
+}
+
+/// The earlier of two moments, when there is one.
+pub const fn sooner(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if a.millis() < b.millis() { a } else { b }),
+        (Some(a), None) => Some(a),
+        (None, b) => b,
     }
 }

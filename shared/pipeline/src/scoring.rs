@@ -1,17 +1,18 @@
-//! The score record: what an evaluation leaves behind for level and for lists.
+//! The score record: what an evaluation leaves behind for level and for lists. The score stage and dry runs compute the very same one.
 
+use crate::{
+    homes::{Gathered, StoredState},
+    records::{AccountRecord, LeadScore, NAMED_LEADS, ScoreRecord, ShardRecord},
+};
 use domain::{
     Day, Home, IdentityId, Shard, Shards, Timestamp,
     decay::shown,
     evaluate::{Evaluation, Inputs},
     giant::{Scores, ShardSum},
+    grade::Grade,
     hash64,
     model::Model,
     state::IdentityState,
-};
-use pipeline::{
-    homes::{Gathered, StoredState},
-    records::{AccountRecord, LeadScore, NAMED_LEADS, ScoreRecord, ShardRecord},
 };
 use std::{collections::BTreeMap, fmt::Write};
 
@@ -128,6 +129,13 @@ fn record(home: &Home, gathered: &Gathered, scores: Scores, digests: Digests, mo
         tier: account.and_then(|account| account.tier.clone()),
         priority: account.and_then(|account| account.priority.clone()),
         reasons: scores.reasons,
+        grade: home.account().map(|_| {
+            Grade::of(i64::from(scores.account.score), i64::from(scores.account.possible), !scores.account.disqualified_by.is_empty())
+        }),
+        disqualified_by: scores.account.disqualified_by.iter().map(ToString::to_string).collect(),
+        others: scores.other_accounts,
+        other_engagements: scores.other_engagements,
+        stale: scores.stale,
         due_at: scores.next_change.map(Day::start).filter(|due| *due > now),
         ..blank(digests, model, as_of)
     }
@@ -158,6 +166,11 @@ fn blank(Digests { stamp, inputs }: Digests, model: &Model, as_of: Day) -> Score
         tier: None,
         priority: None,
         reasons: Vec::new(),
+        others: Vec::new(),
+        other_engagements: Vec::new(),
+        disqualified_by: Vec::new(),
+        grade: None,
+        stale: 0,
         giant: false,
         due_at: None,
         merged_into: None,
