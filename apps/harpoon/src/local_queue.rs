@@ -3,10 +3,12 @@
 //! A message is on the disk when `send` resolves. One that was received is invisible until it is deleted, deferred, or its
 //! visibility timeout ran out; one that was received too often goes to the dead queue. All moments come from the clock port.
 
+mod body;
 mod table;
 mod writer;
 
 use aws::{DeadQueue, SqsRecord};
+use body::Body;
 use domain::Timestamp;
 use pipeline::{
     Clock, Queue, QueueError,
@@ -251,7 +253,7 @@ impl LocalQueues {
         self.notify(queue).notify_one();
     }
 
-    async fn send(&self, queue: &str, bodies: Vec<String>) -> Result<(), QueueError> {
+    async fn send(&self, queue: &str, bodies: Vec<Body>) -> Result<(), QueueError> {
         if bodies.is_empty() {
             return Ok(());
         }
@@ -307,7 +309,7 @@ impl<M: Message> Queue<M> for LocalQueue<M> {
                 let reason = format!("the body has {} bytes, at most {MAX_MESSAGE_BYTES} fit", body.len());
                 return Err(QueueError::Refused { reason });
             }
-            bodies.push(body);
+            bodies.push(Body::new(body));
         }
         self.queues.send(&self.name, bodies).await
     }

@@ -141,8 +141,8 @@ async fn a_malformed_record_is_parked_and_its_neighbours_go_on() {
         (0, "the body is no AccountScored message: expected ident at line 1 column 2"),
         (2, "the body is no AccountScored message: EOF while parsing a value at line 1 column 0"),
         (3, "expected a AccountScored message, got `AccountTouched`"),
-        (4, "the body is no AccountScored message: missing field `homes` at line 1 column 20"),
-        (5, "the body is no AccountScored message: a value of another type than expected at line 1 column 53"),
+        (4, "the body is no AccountScored message: missing field `homes` at line 1 column 63"),
+        (5, "the body is no AccountScored message: a value of another type than expected at line 1 column 96"),
         (6, "message version 9 is newer than 1; deploy the newer build before it is redriven"),
     ];
     for (parked, (n, reason)) in parked.iter().zip(expected) {

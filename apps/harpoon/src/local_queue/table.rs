@@ -1,6 +1,9 @@
 //! The tables of the queue file and what is done with them. Everything here runs inside a transaction of the writer.
 
-use super::{DeadMessage, Delivered, Delivery, Depth, Receipt};
+use super::{
+    DeadMessage, Delivered, Delivery, Depth, Receipt,
+    body::{self, Body},
+};
 use domain::Timestamp;
 use pipeline::{Entropy, SystemEntropy};
 use rusqlite::{Connection, Row, params};
@@ -19,7 +22,8 @@ CREATE TABLE IF NOT EXISTS message (
     visible_at    INTEGER NOT NULL,
     receives      INTEGER NOT NULL DEFAULT 0,
     held          INTEGER NOT NULL DEFAULT 0,
-    interruptions INTEGER NOT NULL DEFAULT 0
+    interruptions INTEGER NOT NULL DEFAULT 0,
+    packed        BLOB
 ) STRICT;
 CREATE INDEX IF NOT EXISTS message_by_moment ON message (queue, visible_at);
 CREATE TABLE IF NOT EXISTS dead (
@@ -31,7 +35,8 @@ CREATE TABLE IF NOT EXISTS dead (
     receives INTEGER NOT NULL,
     reason   TEXT    NOT NULL,
     stage    TEXT    NOT NULL,
-    died_at  INTEGER NOT NULL
+    died_at  INTEGER NOT NULL,
+    packed   BLOB
 ) STRICT;
 CREATE INDEX IF NOT EXISTS dead_by_queue ON dead (queue);
 ";
@@ -42,6 +47,12 @@ pub fn prepare(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> 
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     connection.execute_batch("PRAGMA synchronous = FULL")?;
     connection.execute_batch(SCHEMA)?;
+    // Files of builds that did not compress bodies.
+    for table in ["message", "dead"] {
+        if !connection.column_exists(None::<&str>, table, "packed")? {
+            connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN packed BLOB"))?;
+        }
+    }
     connection.set_prepared_statement_cache_capacity(32);
     connection.execute(
         "UPDATE message SET visible_at = ?1, held = 0, interruptions = interruptions + 1,
@@ -56,10 +67,11 @@ fn id(now: Timestamp) -> String {
 }
 
 /// Adds messages.
-pub fn send(connection: &Connection, queue: &str, bodies: &[String], now: Timestamp) -> rusqlite::Result<()> {
-    let mut insert = connection.prepare_cached("INSERT INTO message (queue, id, body, sent_at, visible_at) VALUES (?1, ?2, ?3, ?4, ?4)")?;
+pub fn send(connection: &Connection, queue: &str, bodies: &[Body], now: Timestamp) -> rusqlite::Result<()> {
+    let mut insert =
+        connection.prepare_cached("INSERT INTO message (queue, id, body, packed, sent_at, visible_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5)")?;
     for body in bodies {
-        insert.execute(params![queue, id(now), body, now.millis()])?;
+        insert.execute(params![queue, id(now), body.plain(), body.packed(), now.millis()])?;
     }
     Ok(())
 }
@@ -74,7 +86,7 @@ pub fn receive(
     max_receives: u32,
 ) -> rusqlite::Result<Delivery> {
     let mut select = connection.prepare_cached(
-        "SELECT seq, receives + 1, id, body, sent_at FROM message
+        "SELECT seq, receives + 1, id, body, packed, sent_at FROM message
          WHERE queue = ?1 AND visible_at <= ?2 ORDER BY visible_at, seq LIMIT ?3",
     )?;
     let mut hide = connection.prepare_cached("UPDATE message SET receives = ?2, visible_at = ?3, held = 1 WHERE seq = ?1")?;
@@ -106,17 +118,17 @@ fn delivered(row: &Row<'_>) -> rusqlite::Result<Delivered> {
     Ok(Delivered {
         receipt: Receipt { seq: row.get(0)?, receives },
         id: row.get(2)?,
-        body: row.get(3)?,
+        body: body::read(row, 3, 4)?,
         receive_count: receives,
-        sent_at: Timestamp::from_millis(row.get(4)?),
+        sent_at: Timestamp::from_millis(row.get(5)?),
     })
 }
 
 fn give_up(connection: &Connection, seq: i64, now: Timestamp) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO dead (queue, id, body, sent_at, receives, reason, stage, died_at)
-             SELECT queue, id, body, sent_at, receives,
+            "INSERT INTO dead (queue, id, body, packed, sent_at, receives, reason, stage, died_at)
+             SELECT queue, id, body, packed, sent_at, receives,
                  'received ' || receives || ' times and never acknowledged', queue, ?2
              FROM message WHERE seq = ?1",
         )?
@@ -164,17 +176,18 @@ pub fn park(connection: &Connection, park: &Park, now: Timestamp) -> rusqlite::R
 
 /// The latest messages of a dead queue.
 pub fn dead(connection: &Connection, queue: &str, limit: usize) -> rusqlite::Result<Vec<DeadMessage>> {
-    let mut select = connection
-        .prepare_cached("SELECT id, body, reason, stage, receives, died_at FROM dead WHERE queue = ?1 ORDER BY seq DESC LIMIT ?2")?;
+    let mut select = connection.prepare_cached(
+        "SELECT id, body, packed, reason, stage, receives, died_at FROM dead WHERE queue = ?1 ORDER BY seq DESC LIMIT ?2",
+    )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = select.query_map(params![queue, limit], |row| {
         Ok(DeadMessage {
             id: row.get(0)?,
-            body: row.get(1)?,
-            reason: row.get(2)?,
-            stage: row.get(3)?,
-            receive_count: row.get(4)?,
-            died_at: Timestamp::from_millis(row.get(5)?),
+            body: body::read(row, 1, 2)?,
+            reason: row.get(3)?,
+            stage: row.get(4)?,
+            receive_count: row.get(5)?,
+            died_at: Timestamp::from_millis(row.get(6)?),
         })
     })?;
     rows.collect()
@@ -183,8 +196,8 @@ pub fn dead(connection: &Connection, queue: &str, limit: usize) -> rusqlite::Res
 /// Moves a dead queue back.
 pub fn redrive(connection: &Connection, queue: &str, now: Timestamp) -> rusqlite::Result<u64> {
     let moved = connection.execute(
-        "INSERT INTO message (queue, id, body, sent_at, visible_at)
-         SELECT queue, id, body, sent_at, ?2 FROM dead WHERE queue = ?1 ORDER BY seq",
+        "INSERT INTO message (queue, id, body, packed, sent_at, visible_at)
+         SELECT queue, id, body, packed, sent_at, ?2 FROM dead WHERE queue = ?1 ORDER BY seq",
         params![queue, now.millis()],
     )?;
     connection.execute("DELETE FROM dead WHERE queue = ?1", [queue])?;
@@ -201,4 +214,49 @@ pub fn depth(connection: &Connection, queue: &str, now: Timestamp) -> rusqlite::
     let count = count.query_row(params![queue, now.millis()], |row| Ok([row.get::<_, i64>(0)?, row.get(1)?, row.get(2)?]))?;
     let [visible, hidden, dead] = count.map(|n| u64::try_from(n).unwrap_or(0));
     Ok(Depth { visible, hidden, dead })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The tables of builds that did not compress bodies.
+    const OLDER: &str = "
+CREATE TABLE message (seq INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL,
+    sent_at INTEGER NOT NULL, visible_at INTEGER NOT NULL, receives INTEGER NOT NULL DEFAULT 0, held INTEGER NOT NULL DEFAULT 0,
+    interruptions INTEGER NOT NULL DEFAULT 0) STRICT;
+CREATE TABLE dead (seq INTEGER PRIMARY KEY AUTOINCREMENT, queue TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL,
+    sent_at INTEGER NOT NULL, receives INTEGER NOT NULL, reason TEXT NOT NULL, stage TEXT NOT NULL, died_at INTEGER NOT NULL) STRICT;
+INSERT INTO message (queue, id, body, sent_at, visible_at) VALUES ('score', '01', '{\"n\":1}', 5, 5);
+INSERT INTO dead (queue, id, body, sent_at, receives, reason, stage, died_at) VALUES ('score', '02', '{\"n\":2}', 5, 3, 'why', 'score', 7);
+";
+
+    #[test]
+    fn a_file_of_an_older_build_is_read_on() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(OLDER).unwrap();
+        let now = Timestamp::from_millis(1_000);
+        prepare(&connection, now).unwrap();
+        prepare(&connection, now).unwrap();
+        assert_eq!(redrive(&connection, "score", now).unwrap(), 1);
+        send(&connection, "score", &[Body::new("{\"n\":3}".to_owned())], now).unwrap();
+        let delivery = receive(&connection, "score", 10, now, 1_000, 5).unwrap();
+        let bodies: Vec<&str> = delivery.messages.iter().map(|message| message.body.as_str()).collect();
+        assert_eq!(bodies, ["{\"n\":1}", "{\"n\":2}", "{\"n\":3}"]);
+    }
+
+    #[test]
+    fn a_long_body_is_the_same_in_the_dead_queue_and_back_from_it() {
+        let connection = Connection::open_in_memory().unwrap();
+        let now = Timestamp::from_millis(1_000);
+        prepare(&connection, now).unwrap();
+        let long = r#"{"type":"track","event":"Plan Compared"},"#.repeat(100);
+        send(&connection, "score", &[Body::new(long.clone())], now).unwrap();
+        // Received once is as often as it may be: the second time it is given up.
+        assert_eq!(receive(&connection, "score", 1, now, 1, 1).unwrap().messages[0].body, long);
+        assert!(receive(&connection, "score", 1, now.plus_millis(10), 1, 1).unwrap().messages.is_empty());
+        assert_eq!(dead(&connection, "score", 10).unwrap()[0].body, long);
+        assert_eq!(redrive(&connection, "score", now).unwrap(), 1);
+        assert_eq!(receive(&connection, "score", 1, now, 1, 1).unwrap().messages[0].body, long);
+    }
 }
