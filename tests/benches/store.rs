@@ -1,9 +1,11 @@
-//! What a store makes of it: end to end on one machine, rescoring, lists, and how cost and time grow.
+//! What a store makes of it: end to end on one machine, rescoring, lists, dry runs, and how cost and time grow.
 //!
-//! `cargo bench -p harpoon-tests --bench store -- end-to-end | rescoring | lists | growth`; without a word all of them, small.
+//! `cargo bench -p harpoon-tests --bench store -- end-to-end | rescoring | lists | dry-run | growth`; without a word all of them, small.
 
 use anyhow::bail;
 
+#[path = "store/dry_run.rs"]
+mod dry_run;
 #[path = "store/end_to_end.rs"]
 mod end_to_end;
 #[path = "store/growth.rs"]
@@ -15,7 +17,7 @@ mod rescoring;
 #[path = "store/rig.rs"]
 mod rig;
 
-const COMMANDS: [&str; 4] = ["end-to-end", "rescoring", "lists", "growth"];
+const COMMANDS: [&str; 5] = ["end-to-end", "rescoring", "lists", "dry-run", "growth"];
 
 fn main() -> anyhow::Result<()> {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| COMMANDS.contains(&argument.as_str())).collect();
@@ -25,6 +27,7 @@ fn main() -> anyhow::Result<()> {
             "end-to-end" => end_to_end::run()?,
             "rescoring" => rescoring::run()?,
             "lists" => lists::run()?,
+            "dry-run" => dry_run::run()?,
             "growth" => growth::run()?,
             other => bail!("there is no benchmark `{other}`"),
         }

@@ -16,6 +16,9 @@ use std::sync::Arc;
 /// The clock shows this at the beginning of a test: noon, so that a test does not run over midnight by accident.
 pub const START: &str = "2026-03-18T12:00:00Z";
 
+/// Where jobs send.
+pub type Outlets = rescore::jobs::Outlets<Arc<Flaky>, Arc<Flaky>>;
+
 /// A pipeline.
 pub struct World {
     /// The store.
@@ -41,7 +44,7 @@ pub struct World {
     /// The scheduled finder of due work.
     pub rescorer: rescore::Rescorer<Arc<Hooked>, Arc<Flaky>, Arc<Flaky>, Arc<ManualClock>>,
     /// The worker of jobs.
-    pub jobs: rescore::jobs::JobRunner<Arc<Hooked>, Arc<Flaky>, Arc<ManualClock>>,
+    pub jobs: rescore::jobs::JobRunner<Arc<Hooked>, Outlets, Arc<ManualClock>>,
     batches: std::sync::atomic::AtomicU64,
 }
 
@@ -80,7 +83,11 @@ impl World {
             scorer: score::Scorer::new(Arc::clone(&store), Arc::clone(&to_level), Arc::clone(&clock)),
             leveler: level::Leveler::new(Arc::clone(&store), Arc::clone(&to_dispatch), Arc::clone(&clock), entropy),
             rescorer: rescore::Rescorer::new(Arc::clone(&store), Arc::clone(&to_score), Arc::clone(&to_dispatch), Arc::clone(&clock)),
-            jobs: rescore::jobs::JobRunner::new(Arc::clone(&store), Arc::clone(&to_score), Arc::clone(&clock)),
+            jobs: rescore::jobs::JobRunner::new(
+                Arc::clone(&store),
+                rescore::jobs::Outlets { score: Arc::clone(&to_score), resolve: Arc::clone(&to_resolve) },
+                Arc::clone(&clock),
+            ),
             workspace: WorkspaceId::try_from("main".to_owned()).unwrap_or_else(|_| unreachable!("a fixed id")),
             batches: std::sync::atomic::AtomicU64::new(1),
             store,
@@ -141,8 +148,9 @@ impl World {
     }
 
     /// A second worker of jobs on another host.
-    pub fn another_job_runner(&self) -> rescore::jobs::JobRunner<Arc<Hooked>, Arc<Flaky>, Arc<ManualClock>> {
-        rescore::jobs::JobRunner::new(Arc::clone(&self.store), Arc::clone(&self.to_score), Arc::clone(&self.clock))
+    pub fn another_job_runner(&self) -> rescore::jobs::JobRunner<Arc<Hooked>, Outlets, Arc<ManualClock>> {
+        let outlets = rescore::jobs::Outlets { score: Arc::clone(&self.to_score), resolve: Arc::clone(&self.to_resolve) };
+        rescore::jobs::JobRunner::new(Arc::clone(&self.store), outlets, Arc::clone(&self.clock))
     }
 
     /// The rulesets of the world's store.
@@ -162,6 +170,10 @@ impl World {
             self.settle().await?;
             if worked == 0 {
                 let Some(next) = self.job_list().next_due().await? else { return Ok(()) };
+                // What is to be done on another day is not waited for.
+                if next.millis_since(self.now()) > domain::DAY_MS / 2 {
+                    return Ok(());
+                }
                 self.clock.set(next.max(self.now()));
             }
         }

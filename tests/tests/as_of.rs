@@ -5,7 +5,11 @@ use domain::{
     evaluate::Evaluation,
     explain::{Explanation, HeldLevels},
 };
-use harpoon_tests::world::{START, World, group, home, page, track};
+use harpoon_tests::{
+    bench::Dice,
+    random::{Also, each_world, homes, lived},
+    world::{START, World, group, home, page, track},
+};
 use pipeline::{Consistency, ManualClock, models::Models, past};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -118,6 +122,44 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+/// The first seed; each history has the next one.
+const FIRST_SEED: u64 = 70_000;
+
+/// Over random models, and with everything that may happen: fields stated by hand, links made and undone, accounts absorbed, drafts published.
+#[test]
+fn as_of_now_is_now_whatever_has_happened() {
+    let told = std::sync::Mutex::new([0; 2]);
+    each_world(FIRST_SEED, 48, async |seed| {
+        let also = Also { statements: true, links: true, absorption: true, publications: true };
+        let (world, caller) = lived(&mut Dice(seed), Vec::new(), also).await.unwrap();
+        let mut here = [0; 2];
+        for home in homes(&world).await.unwrap() {
+            let path = match &home {
+                Home::Account(account) => format!("/accounts/{account}/explain"),
+                Home::Lead(lead) => format!("/leads/ld_{lead}/explain"),
+            };
+            let (now, as_of) = (caller.get(&path).await.unwrap(), caller.get(&format!("{path}?as_of={}", world.now())).await.unwrap());
+            // A lead that has found an account is found there.
+            if home.account().is_none() && now.status == 404 {
+                continue;
+            }
+            assert_eq!(as_of.ok(), now.clone().ok(), "{path}");
+            here[0] += 1;
+            for lead in now.body["engagement"]["leads"].as_array().into_iter().flatten().filter(|lead| lead["is_account"] == json!(false)) {
+                let path = format!("/leads/{}/explain", lead["lead_id"].as_str().unwrap());
+                let as_of = caller.get(&format!("{path}?as_of={}", world.now())).await.unwrap().ok();
+                assert_eq!(as_of, caller.get(&path).await.unwrap().ok(), "{path}");
+                here[1] += 1;
+            }
+        }
+        let mut told = told.lock().unwrap();
+        told.iter_mut().zip(here).for_each(|(sum, n)| *sum += n);
+    });
+    let [homes, leads] = *told.lock().unwrap();
+    println!("{homes} homes and {leads} leads of accounts from seed {FIRST_SEED} are now as they are as of now");
+    assert!(homes > 150 && leads > 150, "too few to tell anything");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use domain::{
     dry_run::{ChangedHome, Comparison, Subject},
     engagement::{Aggregation, CountMode},
     model::{Model, ModelDocument},
-    ruleset::{Content, RulesetKind},
+    ruleset::{Content, LevelContent, RulesetKind},
     transition::{Changed, Transition},
     trigger::{Direction, Fire, FireMode, LevelOf, Trigger, When},
 };
@@ -146,12 +146,42 @@ async fn happen(world: &World, n: usize, deed: &Deed) {
     world.settle().await.unwrap();
 }
 
-/// A draft: of the account rules, the engagement rules or a level ruleset.
+/// A draft: of the account rules, the engagement rules, a level ruleset, or a level ruleset of a segment.
 #[derive(Debug, Clone)]
 enum Draft {
     Account(Vec<i32>, Option<i32>, bool),
     Engagement(Vec<i64>, i64, Aggregation, bool),
     Levels(i64),
+    Segment(Segment),
+}
+
+/// Levels for accounts with so many employees, or of a known country, whose ranges are so many tenths as wide as usual.
+#[derive(Debug, Clone)]
+struct Segment {
+    kind: RulesetKind,
+    tenths: i64,
+    by_size: bool,
+}
+
+fn any_segment() -> impl Strategy<Value = Segment> {
+    let kind = prop_oneof![Just(RulesetKind::AccountLevels), Just(RulesetKind::LeadLevels), Just(RulesetKind::EngagementLevels)];
+    (kind, 4_i64..25, any::<bool>()).prop_map(|(kind, tenths, by_size)| Segment { kind, tenths, by_size })
+}
+
+impl Segment {
+    fn content(&self, id: &str, document: &ModelDocument) -> Content {
+        let mut ruleset = document.levels(domain::segments::level_of(self.kind).unwrap()).clone();
+        id.clone_into(&mut ruleset.id);
+        for level in &mut ruleset.levels {
+            (level.min, level.max) = (level.min * self.tenths / 10, None);
+        }
+        let when = if self.by_size {
+            json!({ "field": "employees", "op": "gte", "value": 1000 })
+        } else {
+            json!({ "field": "country", "op": "exists" })
+        };
+        Content::Levels(LevelContent { segment: Some(serde_json::from_value(when).unwrap()), ..ruleset.into() })
+    }
 }
 
 fn any_draft() -> impl Strategy<Value = Draft> {
@@ -163,6 +193,7 @@ fn any_draft() -> impl Strategy<Value = Draft> {
         (prop::collection::vec(-20_i64..80, 7), 0_i64..150, aggregation, any::<bool>())
             .prop_map(|(points, cap, aggregation, part)| Draft::Engagement(points, cap, aggregation, part)),
         (1_i64..19).prop_map(Draft::Levels),
+        any_segment().prop_map(Draft::Segment),
     ]
 }
 
@@ -188,13 +219,14 @@ impl Draft {
                 }
                 (RulesetKind::Engagement, Content::Engagement(ruleset))
             }
+            Self::Segment(segment) => (segment.kind, segment.content("drafted", document)),
             Self::Levels(by) => {
                 let mut ruleset = document.account_levels.clone();
                 for level in &mut ruleset.levels {
                     level.max = None;
                 }
                 ruleset.levels.iter_mut().skip(1).for_each(|level| level.min -= by);
-                (RulesetKind::AccountLevels, Content::Levels(ruleset))
+                (RulesetKind::AccountLevels, Content::Levels(ruleset.into()))
             }
         }
     }
@@ -216,13 +248,22 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn what_a_dry_run_foretells_is_what_publishing_does(history in prop::collection::vec(any_deed(), 1..18), draft in any_draft()) {
+    fn what_a_dry_run_foretells_is_what_publishing_does(
+        history in prop::collection::vec(any_deed(), 1..18),
+        segment in prop::option::of(any_segment()),
+        draft in any_draft(),
+    ) {
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
             let world = World::new();
             for trigger in triggers() {
                 pipeline::notify::Triggers::new(Arc::clone(&world.store), Arc::clone(&world.clock)).put_new(&world.workspace, trigger).await.unwrap();
             }
             world.clock.advance(60_000);
+            if let Some(segment) = &segment {
+                let document = &models(&world).latest(&world.workspace).await.unwrap().document;
+                let with = document.with(segment.kind, &segment.content("there", document), Days::default(), false);
+                publish(&world, &with.document, false).await;
+            }
             for (n, deed) in history.iter().enumerate() {
                 happen(&world, n, deed).await;
             }

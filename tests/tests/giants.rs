@@ -147,7 +147,7 @@ fn by_shards(model: &Model, states: &[IdentityState], as_of: Day) -> Scores {
 
 fn whole(model: &Model, states: &[IdentityState], as_of: Day, giant: bool) -> Scores {
     let states = states.iter().map(|state| (state.identity.id(), state)).collect();
-    Scores::of(model, Evaluation::new(model, Inputs { own: FieldFacts::new(), states, giant }, as_of))
+    Scores::of(model, Evaluation::new(model, Inputs { own: FieldFacts::new(), states, stated: None, giant }, as_of))
 }
 
 proptest! {

@@ -189,7 +189,7 @@ fn an_event_that_is_newer_than_all_that_left_the_window_needs_no_spilled_ids() {
 
 fn evaluate<'s>(model: &Model, state: &'s IdentityState, as_of: Day) -> Evaluation<'s> {
     let id: IdentityId = state.identity.id();
-    Evaluation::new(model, Inputs { own: FieldFacts::new(), states: vec![(id, state)], giant: false }, as_of)
+    Evaluation::new(model, Inputs { own: FieldFacts::new(), states: vec![(id, state)], stated: None, giant: false }, as_of)
 }
 
 proptest! {

@@ -13,7 +13,7 @@ use harpoon_tests::{
     world::{START, World, group, identify, page, track},
 };
 use pipeline::{
-    AccountChanged, Item, Table,
+    AccountChanged, Condition, Consistency, Item, Store, Table, Write,
     jobs::{JobState, Phase},
     rulesets::{Change, HeadPatch, NewRuleset, Plan, PublicationState, PublishError, Started},
 };
@@ -282,7 +282,7 @@ async fn publishing_what_is_published_already_changes_nothing() {
     for change in [
         Change::Rollback { kind, id: primary(kind), to: 1 },
         Change::Surge { settings: SurgeSettings::Relative(Default::default()) },
-        Change::Mapping { mapping: default_document().unwrap().mapping },
+        Change::Mapping { mapping: default_document().unwrap().mapping, source_order: None },
         Change::Head { kind, id: primary(kind), patch: HeadPatch { primary: Some(true), enabled: Some(true), ..HeadPatch::default() } },
     ] {
         assert_eq!(world.rulesets().publish(&plan(&world, change)).await.unwrap(), Started::Unchanged);
@@ -344,7 +344,7 @@ async fn who_publishes_after_somebody_who_needed_no_job_is_told_of_the_version()
     world.store.before(|op| op.writes("model"), async move {
         let renamed = drafted(&elsewhere, RulesetKind::AccountLevels, |content| {
             let Content::Levels(levels) = content else { panic!("no levels") };
-            levels.levels[0].name = "Not yet".into();
+            levels.ruleset.levels[0].name = "Not yet".into();
         });
         let started = elsewhere.rulesets().publish(&plan(&elsewhere, renamed.await)).await.unwrap();
         assert_eq!(started, Started::AtOnce { version: Some(2), model: Some(2) });
@@ -575,7 +575,7 @@ async fn a_level_that_an_enabled_trigger_names_stays() {
     triggers.put_new(&world.workspace, trigger).await.unwrap();
     let change = drafted(&world, RulesetKind::AccountLevels, |content| {
         let Content::Levels(levels) = content else { panic!("no levels") };
-        levels.levels.retain(|level| level.id != "target");
+        levels.ruleset.levels.retain(|level| level.id != "target");
     });
     let error = world.rulesets().publish(&plan(&world, change.await)).await.unwrap_err();
     let PublishError::Referenced { level, triggers } = error else { panic!("{error:?}") };
@@ -600,4 +600,28 @@ async fn what_does_not_fit_an_item_is_refused_with_its_size() {
     // 64,000 digests of eight bytes are 500 KB.
     assert!(matches!(error, PublishError::TooLarge { kib } if (500..900).contains(&kib)), "{error:?}");
     assert!(dump(&world).is_empty());
+}
+
+/// A resolver that was slow for longer than anybody is waited for writes a state that was counted by the old rules.
+#[tokio::test]
+async fn who_is_counted_by_old_rules_after_the_new_ones_hold_is_counted_anew_before_the_job_ends() {
+    let world = Arc::new(world().await);
+    let old: Vec<Item> = dump(&world).into_iter().filter(|item| item.key.sk.starts_with("S#")).collect();
+    assert_eq!(old.len(), 2);
+    let change = drafted(&world, RulesetKind::Engagement, new_rule).await;
+    let slow = Arc::clone(&world);
+    let began = AtomicUsize::new(0);
+    // The second time the model is written is the switch.
+    let switch = move |op: &Op<'_>| op.writes("model") && began.fetch_add(1, Ordering::SeqCst) == 1;
+    world.store.before(switch, async move {
+        for item in old {
+            let now = slow.store.memory.read(&item.key, Consistency::Strong).await.unwrap().unwrap();
+            let written = Item { version: now.version + 1, ..item };
+            slow.store.memory.write(Write::Put(written, Condition::Always)).await.unwrap();
+        }
+    });
+    publish(&world, change).await;
+    assert!(world.store.all_fired());
+    assert_eq!(scores(&world).await, (50, 62));
+    assert_eq!(world.score_of(ACCOUNT).await.unwrap().stale, 0);
 }

@@ -57,7 +57,7 @@ fn nothing_is_lost_or_doubled_whatever_goes_wrong() {
     let mut plans: Vec<Plan> =
         (1..=8).flat_map(|seed| Load::ALL.map(|load| Plan { days: days(seed), ..Plan::new(seed, 300, load) })).collect();
     // Long enough that what expires is met again.
-    plans.push(Plan { days: 60, ..Plan::new(1, 2_000, Load::HotIdentity) });
+    plans.push(Plan { days: 60, ..Plan::new(3, 2_000, Load::HotIdentity) });
     let (mut faults, mut giants) = (Counts::default(), 0);
     let mut violations = Vec::new();
     for report in run_all(&plans) {

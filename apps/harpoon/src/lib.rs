@@ -2,8 +2,10 @@
 
 pub mod client;
 pub mod cost;
+pub mod dead;
 pub mod demo;
 pub mod explain;
+pub mod keys;
 pub mod local;
 pub mod local_queue;
 pub mod runner;

@@ -190,16 +190,27 @@ fn base_url(address: SocketAddr) -> String {
     format!("http://{}", SocketAddr::new(ip, address.port()))
 }
 
-/// Makes the keys known to the store, once.
+/// Makes the keys known to the store, once. One that was revoked stays so.
 async fn admit(store: &DynamoStore, clock: &SharedClock, keys: &Keys) -> anyhow::Result<()> {
     let workspace = WorkspaceId::new(WORKSPACE)?;
     let credentials = Credentials::new(store.clone(), clock.clone());
     let wanted = [(&keys.write_key, CredentialKind::WriteKey), (&keys.api_token, CredentialKind::ApiToken)];
     for (secret, kind) in wanted {
-        if credentials.find(secret, kind).await?.is_none() {
+        let known = credentials.stored(secret).await?.filter(|known| known.kind == kind);
+        let Some(known) = known else {
             let name = "local".to_owned();
             let credential = Credential { workspace: workspace.clone(), kind, name, created_at: clock.now(), revoked_at: None };
             credentials.put(secret, &credential).await?;
+            continue;
+        };
+        if known.revoked_at.is_some() {
+            let (what, variable) = match kind {
+                CredentialKind::WriteKey => ("write key", "HARPOON_WRITE_KEY"),
+                CredentialKind::ApiToken => ("API token", "HARPOON_API_TOKEN"),
+            };
+            tracing::warn!(
+                "the {what} of this data directory is revoked; make another with `harpoon key create` and give it as {variable}"
+            );
         }
     }
     Ok(())
@@ -220,7 +231,8 @@ impl Parts {
             let rescorer = Arc::clone(&rescorer);
             async move { rescorer.run().await.map(drop) }
         }));
-        let jobs = Arc::new(rescore::jobs::JobRunner::new(store.clone(), self.queue("score"), clock.clone()));
+        let outlets = rescore::jobs::Outlets { score: self.queue("score"), resolve: self.queue("resolve") };
+        let jobs = Arc::new(rescore::jobs::JobRunner::new(store.clone(), outlets, clock.clone()));
         running.spawn(runner::run_schedule("jobs", JOBS_EVERY, self.stop.clone(), move || {
             let jobs = Arc::clone(&jobs);
             async move { jobs.run(rescore::jobs::BUDGET_LOCALLY).await }

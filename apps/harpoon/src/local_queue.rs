@@ -145,9 +145,26 @@ impl LocalQueues {
     /// # Errors
     /// The file can't be opened, or the thread can't be started.
     pub fn open(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, LocalQueueError> {
+        let now = clock.now();
+        Self::open_with(path, clock, |connection| table::prepare(connection, now))
+    }
+
+    /// Opens the file beside whoever works on it, and takes nothing from them.
+    ///
+    /// # Errors
+    /// The file can't be opened, or the thread can't be started.
+    pub fn beside(path: &Path, clock: Arc<dyn Clock>) -> Result<Self, LocalQueueError> {
+        Self::open_with(path, clock, table::attach)
+    }
+
+    fn open_with(
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        prepare: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+    ) -> Result<Self, LocalQueueError> {
         let open = || -> rusqlite::Result<Connection> {
             let connection = Connection::open(path)?;
-            table::prepare(&connection, clock.now())?;
+            prepare(&connection)?;
             Ok(connection)
         };
         let connection = open().map_err(|source| LocalQueueError::Open { path: path.display().to_string(), source })?;
@@ -204,14 +221,36 @@ impl LocalQueues {
         self.run(Durability::Relaxed, move |connection| table::dead(connection, &queue, limit)).await
     }
 
+    /// The message in a queue's dead queue that has this id.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub async fn dead_one(&self, queue: &str, id: &str) -> Result<Option<DeadMessage>, QueueError> {
+        let (queue, id) = (queue.to_owned(), id.to_owned());
+        self.run(Durability::Relaxed, move |connection| table::dead_one(connection, &queue, &id)).await
+    }
+
     /// Moves everything in a queue's dead queue back to the queue, as if it had never been received, and answers how many
     /// messages that were.
     ///
     /// # Errors
     /// The file can't be written; then nothing was moved.
     pub async fn redrive(&self, queue: &str) -> Result<u64, QueueError> {
+        self.redrive_some(queue, None).await
+    }
+
+    /// Moves one message back, as [`Self::redrive`] does with all of them. Answers whether it was there.
+    ///
+    /// # Errors
+    /// The file can't be written; then nothing was moved.
+    pub async fn redrive_one(&self, queue: &str, id: &str) -> Result<bool, QueueError> {
+        Ok(self.redrive_some(queue, Some(id.to_owned())).await? > 0)
+    }
+
+    async fn redrive_some(&self, queue: &str, only: Option<String>) -> Result<u64, QueueError> {
         let (name, clock) = (queue.to_owned(), Arc::clone(&self.shared.clock));
-        let moved = self.run(Durability::Full, move |connection| table::redrive(connection, &name, clock.now())).await?;
+        let redrive = move |connection: &Connection| table::redrive(connection, &name, only.as_deref(), clock.now());
+        let moved = self.run(Durability::Full, redrive).await?;
         self.wake(queue);
         Ok(moved)
     }

@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 use harpoon::{
-    cost, demo, explain,
+    cost, dead, demo, explain, keys,
     serve::{self, Place},
     verify,
 };
@@ -34,8 +34,12 @@ enum Command {
     Explain(explain::Arguments),
     /// Replay the log and say what does not follow from it.
     Verify(verify::Arguments),
+    /// List, show or send back what a stage could not work on.
+    Dead(dead::Arguments),
     /// Count what a load would cost in the cloud.
     Cost(cost::Arguments),
+    /// Make, list and revoke write keys and API tokens, here or on AWS.
+    Key(keys::Arguments),
 }
 
 #[tokio::main]
@@ -56,6 +60,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Demo(demo) => demo::run(&arguments.place, &demo).await?,
         Command::Explain(explain) => explain::run(&arguments.place, &explain).await?,
         Command::Cost(cost) => cost::run(&cost).await?,
+        Command::Dead(dead) => dead::run(&arguments.place, &dead).await?,
+        Command::Key(key) => keys::run(&arguments.place, &key).await?,
         Command::Verify(verify) => return Ok(verify::run(&arguments.place, &verify).await),
     }
     Ok(ExitCode::SUCCESS)

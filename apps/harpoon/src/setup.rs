@@ -178,7 +178,8 @@ fn keep(data_dir: &Path) -> anyhow::Result<Kept> {
     Ok(kept)
 }
 
-fn random<const BYTES: usize>() -> anyhow::Result<String> {
+/// Random bytes of the operating system, as hexadecimal digits.
+pub(crate) fn random<const BYTES: usize>() -> anyhow::Result<String> {
     let mut bytes = [0_u8; BYTES];
     getrandom::fill(&mut bytes).map_err(|e| anyhow::anyhow!("the operating system gave no random bytes for a key: {e}"))?;
     Ok(hex::encode(bytes))

@@ -3,7 +3,7 @@
 mod audit;
 mod look;
 mod mend;
-mod reach;
+pub(crate) mod reach;
 mod replay;
 mod report;
 

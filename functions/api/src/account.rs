@@ -4,13 +4,15 @@ use crate::{
     Api, Ports,
     accounts::{AccountItem, values},
     auth::{Caller, Named},
+    owner_rules::OwnerByView,
     problem::{Fault, Problem},
+    programmes,
     query::{self, Parameters},
-    view::{TransitionView, level_name, moment},
+    view::{TransitionView, Under, level_name, moment},
 };
 use axum::{Json, extract::State};
 use domain::{
-    AccountId, Home, Timestamp, WorkspaceId,
+    AccountId, Channel, Day, Home, Timestamp, WorkspaceId,
     evaluate::Evaluation,
     explain::{Explanation, HeldLevels, known},
     field::FieldFacts,
@@ -18,6 +20,7 @@ use domain::{
     mail::WebDomain,
     model::Model,
     transition::Transition,
+    trigger::LevelOf,
 };
 use http::Uri;
 use pipeline::{
@@ -56,6 +59,18 @@ pub(crate) struct AccountDetail {
     pub origin: &'static str,
     /// When it came to be, RFC 3339.
     pub created_at: String,
+    /// Who says who looks after it: a person or an owner rule; null when nobody looks after it.
+    #[schema(required)]
+    pub owner_by: Option<OwnerByView>,
+    /// The column of the programmes that it belongs to; null when it belongs to none.
+    #[schema(required, example = "A & B")]
+    pub programme_column: Option<String>,
+    /// Whether each programme runs for it, by the programmes' names.
+    #[schema(example = json!({"Company emails": true, "Event invites": false, "Sales calls": true}))]
+    pub programmes: BTreeMap<String, bool>,
+    /// On which channels its leads were active in the last 395 days, the one with the most events first. What is not there was not tried, or had no
+    /// answer.
+    pub channels_tried: Vec<ChannelTried>,
     /// Its web domains, the first is shown.
     pub domains: Vec<String>,
     /// Its ids in other systems, by kind.
@@ -68,6 +83,15 @@ pub(crate) struct AccountDetail {
     /// What to do about accounts of its level: `{"targeting", "sales_motion", "success_metric"}`; null when the level does not say.
     #[schema(value_type = Option<Object>, required)]
     pub account_level_play: Option<domain::level::Play>,
+    /// The account level's colour: a name or `#rrggbb`.
+    #[schema(required, example = "purple")]
+    pub account_level_color: Option<String>,
+    /// The level ruleset that it falls under, when that is a segment's and not the primary one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account_level_ruleset: Option<String>,
+    /// The engagement level ruleset that it falls under, when that is a segment's and not the primary one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engagement_level_ruleset: Option<String>,
     /// Since when it has its engagement level.
     #[schema(required)]
     pub engagement_level_since: Option<String>,
@@ -86,7 +110,7 @@ pub(crate) struct AccountDetail {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct FieldSources {
     /// The value that holds; null when a person cleared the field.
-    #[schema(value_type = Object, required)]
+    #[schema(required)]
     pub value: Value,
     /// Who states it: `manual`, `crm_import`, `enrichment`, `group` or `form`.
     pub source: &'static str,
@@ -96,11 +120,28 @@ pub(crate) struct FieldSources {
     pub statements: Vec<Statement>,
 }
 
+/// A channel on which leads of the account were active.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ChannelTried {
+    /// `website`, `email`, `product`, `ads`, `in-person` or `sales`.
+    #[schema(example = "email")]
+    pub channel: &'static str,
+    /// How many events there were.
+    #[schema(example = 12)]
+    pub events: u64,
+    /// How many leads they were of.
+    #[schema(example = 3)]
+    pub leads: u32,
+    /// The UTC day of the last one.
+    #[schema(example = "2026-11-20")]
+    pub last_on: String,
+}
+
 /// What one source states about a field.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Statement {
     /// The value; null clears.
-    #[schema(value_type = Object, required)]
+    #[schema(required)]
     pub value: Value,
     /// Who states it.
     pub source: &'static str,
@@ -169,12 +210,12 @@ impl<P: Ports> Api<P> {
         Ok(Whole { home, gathered, standing: standing.map(|standing| standing.record), lead_levels: lead_levels.record, model })
     }
 
-    async fn history(&self, workspace: &WorkspaceId, home: &Home, model: &Model) -> Result<Vec<TransitionView>, Problem> {
+    async fn history(&self, workspace: &WorkspaceId, home: &Home, model: &Model, under: Under<'_>) -> Result<Vec<TransitionView>, Problem> {
         let query = Query::partition(Table::Accounts, history_partition(workspace, home)).descending().limit(HISTORY);
         let page = self.store.query(&query).await?;
         let mut history = Vec::with_capacity(page.items.len());
         for item in &page.items {
-            history.push(TransitionView::new(&from_item::<Transition>(item)?, model));
+            history.push(TransitionView::new(&from_item::<Transition>(item)?, model, under));
         }
         Ok(history)
     }
@@ -185,15 +226,19 @@ impl<P: Ports> Api<P> {
         let Some(record) = whole.gathered.own.account.as_ref().map(|record| &record.record) else {
             return Err(Problem::not_found("account", account.as_str()));
         };
-        let history = self.history(workspace, &whole.home, &whole.model).await?;
+        let history = self.history(workspace, &whole.home, &whole.model, Under::of(whole.standing.as_ref())).await?;
         let evaluation = Evaluation::new(&whole.model, whole.gathered.inputs(), self.now().day());
         let explanation = Explanation::new(&whole.model, &evaluation, whole.held(), REASONS);
         let standing = whole.standing.as_ref();
+        let ruleset = standing.and_then(|standing| standing.level_ruleset.as_deref());
+        let level = whole.held().account.and_then(|id| whole.model.document.level_named(LevelOf::Account, ruleset, id));
+        let rows = self.board.accounts(workspace).await?;
         let mut surge = json(&explanation.surge);
         if let Some(surge) = surge.as_object_mut() {
-            let spike = self.board.accounts(workspace).await?.spike(self.now());
-            surge.insert("workspace_spike".to_owned(), json(&spike));
+            surge.insert("workspace_spike".to_owned(), json(&rows.spike(self.now())));
         }
+        let programmes = self.programmes(workspace, Consistency::Eventual).await?.record;
+        let place = programmes::Place::of(&whole.home, &programmes, &rows, &whole.model.document);
         let members = whole.gathered.members.iter().filter_map(|member| member.account.as_ref());
         Ok(AccountDetail {
             item: item(&whole, record, &evaluation),
@@ -204,11 +249,18 @@ impl<P: Ports> Api<P> {
                 AccountOrigin::Domain => "domain",
             },
             created_at: record.created_at.to_string(),
+            owner_by: OwnerByView::of(record, &whole.model),
+            programme_column: place.column,
+            programmes: place.runs,
+            channels_tried: channels_tried(&evaluation),
             domains: record.domains.clone(),
             external_ids: record.external_ids.clone(),
             members: members.map(|member| member.record.id.to_string()).collect(),
             account_level_since: moment(standing.and_then(|standing| standing.level_since)),
-            account_level_play: whole.held().account.and_then(|id| whole.model.document.account_levels.level(id)?.play.clone()),
+            account_level_play: level.and_then(|level| level.play.clone()),
+            account_level_color: level.map(|level| level.color.clone()),
+            account_level_ruleset: standing.and_then(|standing| standing.level_ruleset.clone()),
+            engagement_level_ruleset: standing.and_then(|standing| standing.engagement_level_ruleset.clone()),
             engagement_level_since: moment(standing.and_then(|standing| standing.engagement_level_since)),
             field_sources: sources(&evaluation.fields),
             surge,
@@ -226,6 +278,7 @@ fn item(whole: &Whole, record: &pipeline::records::AccountRecord, evaluation: &E
     let document = &whole.model.document;
     let held = whole.held();
     let (fit, standing) = (&evaluation.account, whole.standing.as_ref());
+    let under = Under::of(standing);
     let domain = record.domains.first().cloned();
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     AccountItem {
@@ -233,10 +286,10 @@ fn item(whole: &Whole, record: &pipeline::records::AccountRecord, evaluation: &E
         name: evaluation.fields.winner("name").map(|winner| winner.value.to_string()).or_else(|| domain.clone()),
         domain,
         account_score: fit.score,
-        account_level: level_name(&document.account_levels, held.account),
+        account_level: level_name(document, LevelOf::Account, under, held.account),
         account_level_id: held.account.map(str::to_owned),
         engagement_score: evaluation.engagement.shown(),
-        engagement_level: level_name(&document.engagement_levels, held.engagement),
+        engagement_level: level_name(document, LevelOf::Engagement, under, held.engagement),
         engagement_level_id: held.engagement.map(str::to_owned),
         hottest_lead_level_id: standing.and_then(|standing| standing.hottest.clone()),
         total_leads: count(evaluation.people().count()),
@@ -252,6 +305,32 @@ fn item(whole: &Whole, record: &pipeline::records::AccountRecord, evaluation: &E
         known: known(fit.known, fit.of),
         fields: values(evaluation.fields.winners().map(|(name, winner)| (name, winner.value))),
     }
+}
+
+fn channels_tried(evaluation: &Evaluation<'_>) -> Vec<ChannelTried> {
+    let mut tried: BTreeMap<Channel, (u64, u32, Day)> = BTreeMap::new();
+    for lead in &evaluation.leads {
+        let mut of_lead: BTreeMap<Channel, (u64, Day)> = BTreeMap::new();
+        for (channel, days) in lead.identities.iter().flat_map(|(_, state)| &state.facts.channels) {
+            let events: u64 = days.values().map(|events| u64::from(*events)).sum();
+            let Some((last, _)) = days.last() else { continue };
+            let seen = of_lead.entry(*channel).or_insert((0, *last));
+            *seen = (seen.0.saturating_add(events), seen.1.max(*last));
+        }
+        for (channel, (events, last)) in of_lead {
+            let all = tried.entry(channel).or_insert((0, 0, last));
+            *all = (all.0.saturating_add(events), all.1.saturating_add(u32::from(!lead.is_account)), all.2.max(last));
+        }
+    }
+    let view = |(channel, (events, leads, last)): (Channel, (u64, u32, Day))| ChannelTried {
+        channel: channel.as_str(),
+        events,
+        leads,
+        last_on: last.to_string(),
+    };
+    let mut tried: Vec<ChannelTried> = tried.into_iter().map(view).collect();
+    tried.sort_by_key(|tried| std::cmp::Reverse(tried.events));
+    tried
 }
 
 fn sources(fields: &FieldFacts) -> BTreeMap<String, FieldSources> {
@@ -365,7 +444,7 @@ pub(crate) async fn explain<P: Ports>(
     let past = api.past(&workspace, &home, at).await?;
     let evaluation = Evaluation::new(&past.model, past.gathered.inputs(), past.day());
     let explanation = Explanation::new(&past.model, &evaluation, past.levels.held(), leads);
-    Ok(Json(Explanation { limits: past.limits, ..explanation }))
+    Ok(Json(Explanation { at: earlier(at, api.now()), limits: past.limits, ..explanation }))
 }
 
 /// The past moment that a request asks for. A day alone stands for its end; today stands for now.
@@ -373,6 +452,17 @@ pub(crate) fn as_of(query: &mut Parameters, now: Timestamp) -> Option<Timestamp>
     let at = query.end("as_of")?;
     let end_of_today = now.day().plus(1).start().plus_millis(-1);
     Some(if at == end_of_today { now } else { at })
+}
+
+/// The moment for an answer as of an earlier one.
+pub(crate) fn earlier(at: Timestamp, now: Timestamp) -> Option<String> {
+    (at < now).then(|| at.to_string())
+}
+
+/// A moment as people ask for it: a day's last millisecond stands for the day.
+fn asked(at: Timestamp) -> String {
+    let day = at.day();
+    if at == day.plus(1).start().plus_millis(-1) { day.to_string() } else { at.to_string() }
 }
 
 fn listed_leads(query: &mut Parameters) -> usize {
@@ -391,8 +481,10 @@ impl<P: Ports> Api<P> {
         match past::gather(&self.store, &self.models, workspace, home, at, self.now()).await {
             Ok(past) => Ok(past),
             Err(PastError::Store(error)) => Err(error.into()),
-            Err(PastError::Future) => Err(wrong(format!("must not lie in the future, got `{at}`"))),
-            Err(PastError::TooOld { begins }) => Err(wrong(format!("must be {begins} or later: the log goes back to then, got `{at}`"))),
+            Err(PastError::Future) => Err(wrong(format!("must not lie in the future, got `{}`", asked(at)))),
+            Err(PastError::TooOld { begins }) => {
+                Err(wrong(format!("must be {begins} or later: the log goes back to then, got `{}`", asked(at))))
+            }
             Err(PastError::TooMany { identities }) => {
                 Err(wrong(format!("is answered for up to {} identities; the account has {identities}", past::MOST_IDENTITIES)))
             }

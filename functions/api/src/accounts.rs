@@ -4,13 +4,18 @@ use crate::{
     Api, Ports,
     auth::Caller,
     cursor::Listing,
+    filter,
     listing::{SortBy, SortOrder, Sorting},
     problem::Problem,
     query::Parameters,
-    view::{Page, level_id, level_name, level_names, moment},
+    view::{Page, Under, level_id, level_name, level_names, moment},
 };
 use axum::{Json, extract::State};
-use domain::{Home, WorkspaceId, explain, model::Model};
+use domain::{
+    Home, WorkspaceId, explain,
+    model::{Model, ModelDocument},
+    trigger::LevelOf,
+};
 use http::Uri;
 use pipeline::{
     Consistency, Key, Store,
@@ -24,9 +29,6 @@ use std::{
     sync::Arc,
 };
 use utoipa::ToSchema;
-
-/// The tiers of a named account.
-pub(crate) const TIERS: [(&str, &str); 3] = [("1:1", "1:1"), ("1:few", "1:few"), ("1:many", "1:many")];
 
 /// An account as lists show it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -98,7 +100,7 @@ pub(crate) struct AccountItem {
 
 impl AccountItem {
     fn new(row: &Row, score: Option<ScoreRecord>, model: &Model) -> Self {
-        let document = &model.document;
+        let (document, under) = (&model.document, Under::of_row(row));
         let text = |text: &Option<Arc<str>>| text.as_deref().map(str::to_owned);
         let (known, of) = score.as_ref().map_or((0, 0), |score| (score.known, score.of));
         let whole = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
@@ -107,10 +109,10 @@ impl AccountItem {
             domain: row.domain.as_deref().map(str::to_owned),
             name: row.name.as_deref().map(str::to_owned),
             account_score: row.account_score,
-            account_level: level_name(&document.account_levels, row.level.as_deref()),
+            account_level: level_name(document, LevelOf::Account, under, row.level.as_deref()),
             account_level_id: text(&row.level),
             engagement_score: row.engagement,
-            engagement_level: level_name(&document.engagement_levels, row.engagement_level.as_deref()),
+            engagement_level: level_name(document, LevelOf::Engagement, under, row.engagement_level.as_deref()),
             engagement_level_id: text(&row.engagement_level),
             hottest_lead_level_id: text(&row.hottest),
             total_leads: row.total_leads,
@@ -144,6 +146,8 @@ pub(crate) fn values<'f, N: ToString + 'f>(
         ("search" = Option<String>, Query, description = "Part of the name, a domain or the id, without regard to case"),
         ("level" = Option<String>, Query, description = "Account level, by id or name", example = "target"),
         ("engagement_level" = Option<String>, Query, description = "Engagement level, by id or name"),
+        ("grade" = Option<String>, Query, description = "Grade of the account score, or several with commas between them", example = "A,B"),
+        ("grid" = Option<String>, Query, description = "Cell of the grid: the grade and the number of the engagement level from the top, or several with commas between them. `A3,A4,B3,B4` are accounts that fit and are not engaged", example = "A3,A4"),
         ("surging" = Option<bool>, Query, description = "Only accounts that surge, or that do not"),
         ("owner" = Option<String>, Query, description = "Who looks after it, without regard to case"),
         ("tier" = Option<String>, Query, description = "`1:1`, `1:few` or `1:many`"),
@@ -158,36 +162,22 @@ pub(crate) async fn list<P: Ports>(
     Caller(workspace): Caller,
     uri: Uri,
 ) -> Result<Json<Page<AccountItem>>, Problem> {
-    const SORTS: [SortBy; 5] = [SortBy::Priority, SortBy::Activity, SortBy::AccountScore, SortBy::Engagement, SortBy::Name];
     let model = api.models.current(&workspace).await?;
     let document = &model.document;
     let mut query = Parameters::of(&uri);
-    let search = query.text("search", 256).map(|text| text.to_lowercase());
-    let level = level_filter(&mut query, "level", &document.account_levels);
-    let engagement_level = level_filter(&mut query, "engagement_level", &document.engagement_levels);
-    let surging = query.truth("surging");
-    let owner = query.text("owner", 256).map(|text| text.to_lowercase());
-    let tier = query.word("tier", &TIERS);
-    let by = query.word("sort", &SORTS.map(|sort| (sort.as_str(), sort))).unwrap_or(SortBy::Priority);
+    let filters = filter::read(&mut query, document);
+    let by = query.word("sort", &SortBy::ALL.map(|by| (by.as_str(), by))).unwrap_or_default();
     let order = query.word("order", &SortOrder::WORDS).unwrap_or(by.usual_order());
     let (limit, cursor) = (query.limit(), query.cursor());
     query.finish()?;
 
-    let flag = surging.map(|surging| if surging { "1" } else { "0" });
+    let filtered = serde_json::to_string(&filters).map_err(|_| Problem::internal())?;
     let direction = if order == SortOrder::Ascending { "asc" } else { "desc" };
-    let parameters = [search.as_deref(), level, engagement_level, flag, owner.as_deref(), tier, Some(by.as_str()), Some(direction)];
-    let listing = Listing::new("accounts", &workspace, &parameters);
+    let listing = Listing::new("accounts", &workspace, &[Some(&filtered), Some(by.as_str()), Some(direction)]);
     let after = listing.read(cursor.as_deref())?;
     let rows = api.board.accounts(&workspace).await?;
-    let sorting = Sorting { by, order, account_levels: &document.account_levels, lead_levels: &document.lead_levels };
-    let (page, more) = sorting.page(&rows, after.as_ref(), limit, |row| {
-        level.is_none_or(|level| row.level.as_deref() == Some(level))
-            && engagement_level.is_none_or(|level| row.engagement_level.as_deref() == Some(level))
-            && surging.is_none_or(|surging| row.surge == surging)
-            && owner.as_deref().is_none_or(|owner| row.owner.as_deref().is_some_and(|known| known.to_lowercase() == owner))
-            && tier.is_none_or(|tier| row.tier.as_deref() == Some(tier))
-            && search.as_deref().is_none_or(|search| row.mentions(search))
-    });
+    let sorting = Sorting::new(by, order, document);
+    let (page, more) = sorting.page(&rows, after.as_ref(), limit, |row| filter::admits(&filters, row));
     let next_cursor = page.last().filter(|_| more).and_then(|last| listing.after(&sorting.key(last)));
     let mut scores = api.scores(&workspace, &page).await?;
     let data = page.iter().map(|row| AccountItem::new(row, scores.remove(&row.home), &model)).collect();
@@ -195,11 +185,11 @@ pub(crate) async fn list<P: Ports>(
 }
 
 /// A level that a filter names by id or name.
-pub(crate) fn level_filter<'m>(query: &mut Parameters, name: &'static str, rules: &'m domain::level::LevelRuleset) -> Option<&'m str> {
+pub(crate) fn level_filter<'m>(query: &mut Parameters, name: &'static str, document: &'m ModelDocument, of: LevelOf) -> Option<&'m str> {
     let text = query.text(name, 128)?;
-    let found = level_id(rules, &text);
+    let found = level_id(document, of, &text);
     if found.is_none() {
-        query.fault(name, format!("there is no such level; the levels are {}", level_names(rules)));
+        query.fault(name, format!("there is no such level; the levels are {}", level_names(document, of)));
     }
     found
 }

@@ -27,7 +27,9 @@ use pipeline::{
     Consistency, Store, StoreError, Versioned, Write,
     accounts::new_account,
     homes::{put_due, put_record, unchanged},
-    records::{ACCOUNT, AccountOrigin, AccountRecord, DomainClaim, OWN_FIELDS, OwnFields, domain_key, external_key, from_item, home_key},
+    records::{
+        ACCOUNT, AccountOrigin, AccountRecord, DomainClaim, OWN_FIELDS, OwnFields, OwnerBy, domain_key, external_key, from_item, home_key,
+    },
 };
 use read::{AccountChange, Change};
 use std::{collections::BTreeSet, sync::Arc};
@@ -81,7 +83,11 @@ impl<P: Ports> Api<P> {
                 known.clone_from(text);
             }
         };
-        said(&change.owner, &mut draft.record.owner);
+        if let Some(owner) = &change.owner {
+            // A person's word comes before any rule; that nobody is said leaves it to the rules.
+            draft.record.owner_by = owner.as_ref().map(|_| OwnerBy::Manual);
+            draft.record.owner.clone_from(owner);
+        }
         said(&change.tier, &mut draft.record.tier);
         said(&change.priority, &mut draft.record.priority);
         for (i, domain) in change.domains.iter().enumerate() {

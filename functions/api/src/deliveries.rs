@@ -6,7 +6,7 @@ use crate::{
     cursor::Listing,
     problem::Problem,
     query::Parameters,
-    view::{Page, TransitionView, moment},
+    view::{Page, TransitionView, Under, moment},
 };
 use axum::{Json, extract::State};
 use domain::{DestinationId, Home, TriggerId, model::Model};
@@ -110,7 +110,7 @@ impl DeliveryView {
             destination_id: delivery.destination.to_string(),
             account_id: delivery.home.account().map(ToString::to_string),
             account_name: delivery.account_name,
-            transition: TransitionView::new(&delivery.transition, model),
+            transition: TransitionView::new(&delivery.transition, model, Under::default()),
             created_at: delivery.created_at.to_string(),
             first_attempt_at: moment(delivery.first_attempt_at),
             tries: delivery.tries,

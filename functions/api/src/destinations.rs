@@ -64,7 +64,7 @@ pub(crate) struct DestinationView {
     pub secret: Option<String>,
     /// Whether it is sent anything.
     pub enabled: bool,
-    /// Why it was switched off, when Harpoon did that.
+    /// Why it was switched off, when Harpoon did that. A change to `enabled` or `url` ends it.
     #[schema(required)]
     pub disabled_reason: Option<String>,
     /// The only account fields that may leave; null for all.

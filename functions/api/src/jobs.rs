@@ -46,13 +46,13 @@ pub(crate) struct Doc;
 pub(crate) struct JobView {
     /// Its id.
     pub id: String,
-    /// `publish`, `dry_run`, `surge_preview` or `coverage`.
+    /// `publish`, `dry_run`, `surge_preview`, `coverage`, `percentiles`, `apply_mapping` or `apply_profiles`.
     pub kind: &'static str,
     /// What it is about, in words.
     pub what: String,
     /// `waiting`, `running`, `done`, `failed` or `cancelled`.
     pub state: &'static str,
-    /// What it does at present: `settle`, `fold`, `switch`, `rescore`, `confirm` or `walk`; null when it is over.
+    /// What it does at present: `settle`, `set_apart`, `fold`, `replace`, `switch`, `rescore`, `confirm`, `place` or `walk`; null when it is over.
     #[schema(required)]
     pub phase: Option<&'static str>,
     /// How much of everything is done, 0 to 100. It never falls.
@@ -116,6 +116,9 @@ fn what(kind: &JobKind) -> String {
         JobKind::DryRun { of, revision: None, .. } => format!("{} `{}`", of.kind.title(), of.id),
         JobKind::SurgePreview { .. } => "surge settings".to_owned(),
         JobKind::Coverage {} => "all fields".to_owned(),
+        JobKind::Percentiles { of, .. } => format!("cut points of {} `{}`", of.kind.title(), of.id),
+        JobKind::ApplyMapping { mapping, .. } => format!("account mapping version {mapping}"),
+        JobKind::ApplyProfiles { .. } => "profile mapping".to_owned(),
     }
 }
 

@@ -73,9 +73,9 @@ const fn words(kind: RulesetKind) -> Words {
 /// Schemas that each kind has its own one of: `AccountContent`, `EngagementContent`, `LevelContent`.
 const SCHEMAS: [&str; 4] = ["Content", "Rule", "NewRuleset", "Settings"];
 /// What rulesets of levels have not: their order is that of their ranges.
-const NOT_OF_LEVELS: [&str; 1] = ["reorderAccountRulesetRules"];
+const NOT_OF_LEVELS: &[&str] = &["reorderAccountRulesetRules"];
 /// What only rulesets of levels have.
-const ONLY_OF_LEVELS: [&str; 1] = ["proposeAccountRulesetLevels"];
+const ONLY_OF_LEVELS: &[&str] = &["proposeAccountRulesetLevels", "orderAccountRulesets", "computeAccountRulesetCutPoints"];
 
 /// The description that was written for `account-rulesets`, for every kind: with the kind's address, its words, and its schemas. What levels
 /// call a level is called a rule elsewhere.
@@ -105,7 +105,7 @@ fn in_words_of(kind: RulesetKind, item: &PathItem) -> PathItem {
     let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
     for slot in operations {
         let id = slot.as_ref().and_then(|operation| operation.operation_id.as_deref()).unwrap_or_default();
-        let absent = if kind.is_of_levels() { &NOT_OF_LEVELS } else { &ONLY_OF_LEVELS };
+        let absent = if kind.is_of_levels() { NOT_OF_LEVELS } else { ONLY_OF_LEVELS };
         if absent.contains(&id) {
             *slot = None;
         }

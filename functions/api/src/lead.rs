@@ -2,7 +2,7 @@
 
 use crate::{
     ATTEMPTS, Api, Ports,
-    account::{Whole, as_of},
+    account::{Whole, as_of, earlier},
     auth::{Caller, Named},
     leads::LeadItem,
     problem::Problem,
@@ -167,5 +167,5 @@ pub(crate) async fn explain<P: Ports>(
     let evaluation = Evaluation::new(&past.model, past.gathered.inputs(), past.day());
     let explanation = explain::lead(&past.model, &evaluation, found.id, past.levels.held());
     let explanation = explanation.ok_or_else(|| Problem::not_found(&format!("lead seen by {at}:"), &id))?;
-    Ok(Json(LeadExplanation { limits: past.limits, ..explanation }))
+    Ok(Json(LeadExplanation { at: earlier(at, api.now()), limits: past.limits, ..explanation }))
 }

@@ -9,10 +9,12 @@ use crate::{
     listing::{SortBy, SortOrder, Sorting},
     problem::Problem,
     query::Parameters,
-    view::{Page, level_name, moment},
+    view::{Page, Under, level_name, moment},
 };
 use axum::{Json, extract::State};
-use domain::{AccountId, Home, IdentityId, WorkspaceId, evaluate::Evaluation, facts::Trait, lead::Lead, resolution::Method};
+use domain::{
+    AccountId, Home, IdentityId, WorkspaceId, evaluate::Evaluation, facts::Trait, lead::Lead, resolution::Method, trigger::LevelOf,
+};
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Uri;
 use pipeline::{
@@ -103,10 +105,11 @@ pub(crate) struct ResolutionView {
 impl LeadItem {
     /// A lead of a home that was read.
     pub(crate) fn new(whole: &Whole, lead: &Lead<'_>, score: i64, mapping: Option<&IdentityMapping>) -> Self {
-        let rules = &whole.model.document.lead_levels;
+        let (document, under) = (&whole.model.document, Under::of(whole.standing.as_ref()));
+        let ruleset = whole.standing.as_ref().and_then(|standing| standing.lead_level_ruleset.as_deref());
         let text = |which| lead.stated(which).map(str::to_owned);
         // Only levels above the lowest are recorded.
-        let lowest = rules.levels.first().map(|level| level.id.as_str());
+        let lowest = document.levels_by_id(LevelOf::Lead, ruleset).lowest().map(|level| level.id.as_str());
         let level = whole.lead_levels.levels.get(&lead.id).map(|(level, _)| level.as_str()).or(lowest);
         let identities = lead.identities.iter().map(|(id, state)| IdentityView {
             kind: state.identity.kind.as_str(),
@@ -121,7 +124,7 @@ impl LeadItem {
             title: text(Trait::Title),
             department: text(Trait::Department),
             score,
-            level: level_name(rules, level),
+            level: level_name(document, LevelOf::Lead, under, level),
             level_id: level.map(str::to_owned),
             events: lead.events(),
             sessions: lead.sessions(),
@@ -189,7 +192,7 @@ impl<P: Ports> Api<P> {
         let model = self.models.current(workspace).await?;
         let rules = &model.document.lead_levels;
         let search = query.text("search", 256).map(|text| text.to_lowercase());
-        let level = level_filter(&mut query, "level", rules);
+        let level = level_filter(&mut query, "level", &model.document, LevelOf::Lead);
         let by = query.word("sort", &SORTS).unwrap_or(SortBy::Engagement);
         let order = query.word("order", &SortOrder::WORDS).unwrap_or(by.usual_order());
         let (limit, cursor) = (query.limit(), query.cursor());
@@ -199,7 +202,7 @@ impl<P: Ports> Api<P> {
         let listing = Listing::new("unresolved", workspace, &[search.as_deref(), level, Some(by.as_str()), Some(direction)]);
         let after = listing.read(cursor.as_deref())?;
         let rows = self.board.leads(workspace).await?;
-        let sorting = Sorting { by, order, account_levels: &model.document.account_levels, lead_levels: rules };
+        let sorting = Sorting::new(by, order, &model.document);
         let lowest = rules.levels.first().map(|level| level.id.as_str());
         let (page, more) = sorting.page(&rows, after.as_ref(), limit, |row| {
             level.is_none_or(|level| row.hottest.as_deref().or(lowest) == Some(level))

@@ -12,6 +12,8 @@ mod deliveries;
 mod destinations;
 mod dry_run;
 mod etag;
+mod filter;
+mod grades;
 mod health;
 mod history;
 mod jobs;
@@ -22,8 +24,11 @@ mod link;
 mod listing;
 mod mappings;
 mod openapi;
+mod owner_rules;
 mod problem;
+mod programmes;
 mod query;
+mod rescore;
 mod rulesets;
 mod setting;
 mod surge_settings;
@@ -171,6 +176,10 @@ pub fn router<P: Ports>(api: Api<P>) -> Router {
         .merge(mappings::routes())
         .merge(coverage::routes())
         .merge(surge_settings::routes())
+        .merge(owner_rules::routes())
+        .merge(programmes::routes())
+        .merge(grades::routes())
+        .merge(rescore::routes())
         .merge(jobs::routes())
         .route_layer(middleware::from_fn_with_state(Arc::clone(&api), auth::require::<P>));
     let open = Router::new().route("/healthz", get(health::show::<P>)).route("/api/v1/openapi.json", get(openapi::show));

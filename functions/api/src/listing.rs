@@ -1,64 +1,16 @@
 //! Lists of rows, filtered and sorted in memory, with cursors that hold their place while rows come and go.
 
-use domain::{Home, Timestamp, level::LevelRuleset};
+pub(crate) use domain::programmes::{SortBy, SortOrder};
+use domain::{Home, Timestamp, model::ModelDocument, trigger::LevelOf};
 use pipeline::board::{Row, Rows};
 use serde::{Deserialize, Serialize};
-use std::{cmp::Ordering, sync::Arc};
+use std::{cmp::Ordering, collections::BTreeMap, sync::Arc};
 
-/// What rows are sorted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SortBy {
-    /// Level, hottest lead, surge, recency.
-    Priority,
-    /// The latest event.
-    Activity,
-    /// Fit.
-    AccountScore,
-    /// Engagement.
-    Engagement,
-    /// Name.
-    Name,
-}
-
-impl SortBy {
-    /// The word in the query.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Priority => "priority",
-            Self::Activity => "activity",
-            Self::AccountScore => "account_score",
-            Self::Engagement => "engagement",
-            Self::Name => "name",
-        }
-    }
-
-    /// Names begin with A, everything else with the most.
-    pub(crate) const fn usual_order(self) -> SortOrder {
-        match self {
-            Self::Name => SortOrder::Ascending,
-            _ => SortOrder::Descending,
-        }
-    }
-}
-
-/// Which end comes first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SortOrder {
-    /// The least.
-    Ascending,
-    /// The most.
-    Descending,
-}
-
-impl SortOrder {
-    /// Both, by their words in the query.
-    pub(crate) const WORDS: [(&'static str, Self); 2] = [("asc", Self::Ascending), ("desc", Self::Descending)];
-
-    const fn apply(self, ordering: Ordering) -> Ordering {
-        match self {
-            Self::Ascending => ordering,
-            Self::Descending => ordering.reverse(),
-        }
+/// An ordering from the end that comes first.
+const fn from_end(order: SortOrder, ordering: Ordering) -> Ordering {
+    match order {
+        SortOrder::Ascending => ordering,
+        SortOrder::Descending => ordering.reverse(),
     }
 }
 
@@ -79,11 +31,14 @@ pub(crate) struct Sorting<'m> {
     pub by: SortBy,
     /// Which end first.
     pub order: SortOrder,
-    /// The account levels, for the place of one.
-    pub account_levels: &'m LevelRuleset,
-    /// The lead levels.
-    pub lead_levels: &'m LevelRuleset,
+    /// The places of the account levels.
+    account_levels: Ranks<'m>,
+    /// The places of the lead levels.
+    lead_levels: Ranks<'m>,
 }
+
+/// Where levels stand, by their ids.
+type Ranks<'m> = BTreeMap<&'m str, i64>;
 
 /// A row's place while rows are sorted.
 struct Place<'r> {
@@ -92,9 +47,20 @@ struct Place<'r> {
     home: &'r Home,
 }
 
+fn ranks(document: &ModelDocument, of: LevelOf) -> Ranks<'_> {
+    document.level_ids(of).into_iter().filter_map(|id| Some((id, document.level_rank(of, id)?))).collect()
+}
+
 /// A level's place, lowest 0; what has no level comes before.
-fn rank(rules: &LevelRuleset, id: Option<&str>) -> i64 {
-    id.and_then(|id| rules.rank(id)).and_then(|rank| i64::try_from(rank).ok()).unwrap_or(-1)
+fn rank(ranks: &Ranks<'_>, id: Option<&str>) -> i64 {
+    id.and_then(|id| ranks.get(id)).copied().unwrap_or(-1)
+}
+
+impl<'m> Sorting<'m> {
+    /// By this, with the levels of a model.
+    pub(crate) fn new(by: SortBy, order: SortOrder, document: &'m ModelDocument) -> Self {
+        Self { by, order, account_levels: ranks(document, LevelOf::Account), lead_levels: ranks(document, LevelOf::Lead) }
+    }
 }
 
 impl Sorting<'_> {
@@ -102,9 +68,9 @@ impl Sorting<'_> {
         let activity = row.last_activity_at.map_or(i64::MIN, Timestamp::millis);
         let numbers = match self.by {
             SortBy::Priority => [
-                rank(self.account_levels, row.level.as_deref()),
+                rank(&self.account_levels, row.level.as_deref()),
                 // A lead at the lowest level is not recorded.
-                rank(self.lead_levels, row.hottest.as_deref()).max(0),
+                rank(&self.lead_levels, row.hottest.as_deref()).max(0),
                 i64::from(row.surge),
                 activity,
             ],
@@ -126,7 +92,12 @@ impl Sorting<'_> {
     fn compare(&self, a: &Place<'_>, b: &Place<'_>) -> Ordering {
         let ordering = a.numbers.cmp(&b.numbers).then_with(|| a.text.cmp(b.text));
         // Equal rows stand in the order of their homes, whichever end comes first.
-        self.order.apply(ordering).then_with(|| a.home.cmp(b.home))
+        from_end(self.order, ordering).then_with(|| a.home.cmp(b.home))
+    }
+
+    /// Whether a row is listed before another one.
+    pub(crate) fn comes_before(&self, row: &Row, other: &Row) -> bool {
+        self.compare(&self.place(row), &self.place(other)) == Ordering::Less
     }
 
     /// The page after a key, and whether there are more.

@@ -1,5 +1,7 @@
 //! How event properties become fields of accounts, and leads' traits name accounts.
 
+mod aliases;
+mod apply;
 mod profiles;
 
 use crate::{
@@ -7,17 +9,19 @@ use crate::{
     auth::{By, Caller, Named},
     body::{Json as Body, Object, single},
     etag::IfMatch,
+    jobs::{JobView, started},
     problem::{Fault, Problem},
     query,
     setting::{self, Changed, tag},
 };
+use apply::APPLY_MAPPING;
 use axum::{
     Json, Router,
     extract::State,
     response::{IntoResponse, Response},
     routing::{get, post, put as on_put},
 };
-use domain::{WorkspaceId, mapping::AccountMapping};
+use domain::{WorkspaceId, field::SourceOrder, mapping::AccountMapping, problem::Problems};
 use http::{StatusCode, Uri, header};
 use pipeline::rulesets::{Change, Started};
 use serde::Serialize;
@@ -25,8 +29,10 @@ use serde_json::{Map, Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 use utoipa::{OpenApi, ToSchema};
 
-/// Since when a changed mapping holds.
+/// What a changed mapping holds for.
 const APPLIES_TO: &str = "events from now on";
+/// What a change holds for that is asked when it is looked at.
+const EVERYTHING: &str = "everything that is stored";
 /// Where entries are kept.
 const ENTRIES: &str = "/api/v1/account-mappings/entries";
 
@@ -38,6 +44,8 @@ pub(crate) fn routes<P: Ports>() -> Router<Arc<Api<P>>> {
         .route(ENTRIES, post(add::<P>).put(reorder::<P>))
         .route("/api/v1/account-mappings/entries/{entry}", get(show_entry::<P>).put(replace_entry::<P>).delete(remove_entry::<P>))
         .merge(profiles::routes())
+        .merge(aliases::routes())
+        .merge(apply::routes())
 }
 
 #[derive(OpenApi)]
@@ -56,6 +64,12 @@ pub(crate) fn routes<P: Ports>() -> Router<Arc<Api<P>>> {
     profiles::show_rule,
     profiles::replace_rule,
     profiles::remove_rule,
+    aliases::list,
+    aliases::show,
+    aliases::replace,
+    aliases::remove,
+    apply::mapping,
+    apply::profiles,
 ))]
 pub(crate) struct Doc;
 
@@ -91,12 +105,29 @@ pub(crate) struct MappingEntry {
     entry: Value,
 }
 
+/// How one field is filled after a change.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"id": "employees", "field": "employees", "type": "number", "paths": ["properties.employees"],
+    "applies_to": "events from now on", "apply": "/api/v1/account-mappings/apply"}))]
+pub(crate) struct MappingEntryChanged {
+    /// The entry.
+    #[serde(flatten)]
+    entry: MappingEntry,
+    /// What is read by it.
+    applies_to: &'static str,
+    /// Where what was stored before is read again: `POST {}`.
+    apply: &'static str,
+}
+
 /// A whole mapping, as a client writes it. What `GET` answers can be sent back.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"currency": "USD", "entries": [{"field": "employees", "type": "number", "paths": ["properties.employees"]}]}))]
 pub(crate) struct AccountMappingBody {
     /// The currency of amounts of money that name none: an ISO 4217 code, usually USD.
     currency: Option<String>,
+    /// Whose statement about a field wins: each of `manual`, `crm_import`, `enrichment`, `group` and `form` once, the strongest first, `manual` before all. It
+    /// stays as it is when it is absent.
+    source_order: Option<Vec<String>>,
     /// At most 200, in the order in which they are tried.
     entries: Vec<MappingEntryBody>,
 }
@@ -110,6 +141,9 @@ pub(crate) struct AccountMappingView {
     /// The currency of amounts of money that name none.
     #[schema(example = "USD")]
     currency: String,
+    /// Whose statement about a field wins, the strongest first.
+    #[schema(value_type = Vec<String>, example = json!(["manual", "crm_import", "enrichment", "group", "form"]))]
+    source_order: SourceOrder,
     /// How fields are filled, in the order in which entries are tried.
     entries: Vec<MappingEntry>,
 }
@@ -120,9 +154,16 @@ pub(crate) struct AccountMappingChanged {
     /// The mapping.
     #[serde(flatten)]
     mapping: AccountMappingView,
-    /// What is read by it: what was stored before stays as it was read.
+    /// What the change holds for: `events from now on` for entries and currency, since what was stored before stays as it was read; `everything that is
+    /// stored` for the order of sources alone.
     #[schema(example = "events from now on")]
     applies_to: &'static str,
+    /// Where what was stored before is read again: `POST {}`. Null when everything that is stored was read by this mapping.
+    #[schema(required, example = "/api/v1/account-mappings/apply")]
+    apply: Option<&'static str>,
+    /// The job that scores every account by another order of sources, silently; null when nothing has to be scored.
+    #[schema(required)]
+    job: Option<JobView>,
     /// Whether nothing is different from before.
     unchanged: bool,
     /// What is different.
@@ -132,7 +173,7 @@ pub(crate) struct AccountMappingChanged {
 /// One difference between two mappings.
 #[derive(Debug, PartialEq, Serialize, ToSchema)]
 pub(crate) struct MappingChange {
-    /// `added`, `removed`, `changed`, `order` or `currency`.
+    /// `added`, `removed`, `changed`, `order`, `currency` or `source_order`.
     #[schema(example = "changed")]
     change: &'static str,
     /// The entry, when it is one's.
@@ -140,10 +181,10 @@ pub(crate) struct MappingChange {
     #[schema(example = "employees")]
     entry: Option<String>,
     /// What was before; null when there was nothing.
-    #[schema(value_type = Option<Object>, required)]
+    #[schema(required)]
     before: Value,
     /// What is since then; null when there is nothing any more.
-    #[schema(value_type = Option<Object>, required)]
+    #[schema(required)]
     after: Value,
 }
 
@@ -157,10 +198,12 @@ pub(crate) struct MappingOrder {
 
 /// Settings of the mapping as a whole.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({"currency": "EUR"}))]
+#[schema(example = json!({"currency": "EUR", "source_order": ["manual", "enrichment", "crm_import", "group", "form"]}))]
 pub(crate) struct MappingSettings {
-    /// The currency of amounts of money that name none: an ISO 4217 code.
-    currency: String,
+    /// The currency of amounts of money that name none: an ISO 4217 code. It stays as it is when it is absent.
+    currency: Option<String>,
+    /// Whose statement about a field wins: each source once, the strongest first, `manual` before all. It stays as it is when it is absent.
+    source_order: Option<Vec<String>>,
 }
 
 /// A mapping taken apart for a change: entries as JSON.
@@ -219,10 +262,10 @@ impl Parts {
         })
     }
 
-    fn view(self, version: u64) -> AccountMappingView {
+    fn view(self, version: u64, source_order: SourceOrder) -> AccountMappingView {
         let ids = self.ids();
         let entries = ids.into_iter().zip(self.entries).map(|(id, entry)| MappingEntry { id, entry }).collect();
-        AccountMappingView { version, currency: self.currency.as_str().unwrap_or_default().to_owned(), entries }
+        AccountMappingView { version, currency: self.currency.as_str().unwrap_or_default().to_owned(), source_order, entries }
     }
 }
 
@@ -273,6 +316,7 @@ impl<P: Ports> Api<P> {
         workspace: &WorkspaceId,
         by: &str,
         seen: &IfMatch,
+        source_order: Option<SourceOrder>,
         edit: impl Fn(Parts) -> Result<Edited, Problem>,
     ) -> Result<Remapped, Problem> {
         let changed = self
@@ -280,40 +324,61 @@ impl<P: Ports> Api<P> {
                 setting::check(seen, document.mapping.version())?;
                 let before = Parts::of(&document.mapping);
                 let (mapping, place) = edit(before.clone())?;
-                Ok((Change::Mapping { mapping }, (before, place)))
+                Ok((Change::Mapping { mapping, source_order }, (before, document.source_order, place)))
             })
             .await?;
-        let Changed { started, model, said: (before, place) } = changed;
-        let after = Parts::of(&model.document.mapping);
-        let version = model.document.mapping.version();
-        Ok(Remapped { unchanged: started == Started::Unchanged, version, before, after, place })
+        let Changed { started, model, said: (before, order_before, place) } = changed;
+        let document = &model.document;
+        Ok(Remapped {
+            started,
+            version: document.mapping.version(),
+            before: (before, order_before),
+            after: (Parts::of(&document.mapping), document.source_order),
+            is_applied: document.is_mapping_applied(),
+            place,
+        })
     }
 }
 
 /// The mapping after a change.
 struct Remapped {
-    unchanged: bool,
+    started: Started,
     version: u64,
-    before: Parts,
-    after: Parts,
+    before: (Parts, SourceOrder),
+    after: (Parts, SourceOrder),
+    is_applied: bool,
     place: Option<usize>,
 }
 
 impl Remapped {
     fn whole(self) -> Response {
-        let changes = if self.unchanged { Vec::new() } else { differences(&self.before, &self.after) };
-        let version = self.version;
-        let mapping = self.after.view(version);
-        let body = AccountMappingChanged { mapping, applies_to: APPLIES_TO, unchanged: self.unchanged, changes };
-        (tag(version), Json(body)).into_response()
+        let Self { started: what, version, before, after: (parts, order), .. } = self;
+        let unchanged = what == Started::Unchanged;
+        let mut changes = if unchanged { Vec::new() } else { differences(&before.0, &parts) };
+        let of_events = !changes.is_empty() || before.1 == order;
+        if before.1 != order && !unchanged {
+            changes.push(MappingChange { change: "source_order", entry: None, before: json!(before.1), after: json!(order) });
+        }
+        let body = |job| AccountMappingChanged {
+            mapping: parts.view(version, order),
+            applies_to: if of_events { APPLIES_TO } else { EVERYTHING },
+            apply: (!self.is_applied).then_some(APPLY_MAPPING),
+            job,
+            unchanged,
+            changes,
+        };
+        match what {
+            Started::Job { job, .. } => (tag(version), started(&job.id.clone(), body(Some(JobView::new(*job))))).into_response(),
+            Started::Unchanged | Started::AtOnce { .. } => (tag(version), Json(body(None))).into_response(),
+        }
     }
 
     fn entry(self, status: StatusCode) -> Result<Response, Problem> {
-        let entry = self.place.and_then(|place| self.after.entry(place)).ok_or_else(Problem::internal)?;
-        let mut response = (status, tag(self.version), Json(&entry)).into_response();
-        if status == StatusCode::CREATED
-            && let Ok(location) = format!("{ENTRIES}/{}", entry.id).parse()
-        {
+        let entry = self.place.and_then(|place| self.after.0.entry(place)).ok_or_else(Problem::internal)?;
+        let location = (status == StatusCode::CREATED).then(|| format!("{ENTRIES}/{}", entry.id).parse());
+        let body = MappingEntryChanged { entry, applies_to: APPLIES_TO, apply: APPLY_MAPPING };
+        let mut response = (status, tag(self.version), Json(body)).into_response();
+        if let Some(Ok(location)) = location {
             response.headers_mut().insert(header::LOCATION, location);
         }
         Ok(response)
@@ -325,28 +390,30 @@ impl Remapped {
 /// Entries are tried in their order. `ETag` is the mapping's version; send it as `If-Match` with a change to be told when somebody else was faster.
 #[utoipa::path(get, path = "/api/v1/account-mappings", operation_id = "showAccountMapping", tag = "Mappings",
     responses((status = 200, description = "The mapping", body = AccountMappingView, example = json!({
-        "version": 3, "currency": "USD", "entries": [
+        "version": 3, "currency": "USD", "source_order": ["manual", "crm_import", "enrichment", "group", "form"], "entries": [
             {"id": "employees", "field": "employees", "type": "number", "paths": ["properties.employees", "traits.company.employees"]},
             {"id": "expansion_signal_at", "field": "expansion_signal_at", "type": "date", "policy": {"last_time_of_event": "Expansion Signal"}}
         ]}))))]
 pub(crate) async fn show<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(workspace): Caller, uri: Uri) -> Result<Response, Problem> {
     query::none(&uri)?;
-    let mapping = &api.models.latest(&workspace).await?.document.mapping;
-    Ok((tag(mapping.version()), Json(Parts::of(mapping).view(mapping.version()))).into_response())
+    let document = &api.models.latest(&workspace).await?.document;
+    let version = document.mapping.version();
+    Ok((tag(version), Json(Parts::of(&document.mapping).view(version, document.source_order))).into_response())
 }
 
 /// Replace the mapping
 ///
-/// It is in force at once, for events from now on: what was stored before stays as it was read.
+/// It is in force at once, for events from now on: what was stored before stays as it was read until the mapping is applied (`apply` says where).
 #[utoipa::path(put, path = "/api/v1/account-mappings", operation_id = "replaceAccountMapping", tag = "Mappings",
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` of what you looked at")),
     request_body(content = AccountMappingBody, content_type = "application/json"),
     responses((status = 200, description = "The mapping after the change", body = AccountMappingChanged, example = json!({
-        "version": 4, "currency": "USD", "entries": [{"id": "employees", "field": "employees", "type": "number", "paths": ["properties.employees"]}],
-        "applies_to": "events from now on", "unchanged": false,
+        "version": 4, "currency": "USD", "source_order": ["manual", "crm_import", "enrichment", "group", "form"],
+        "entries": [{"id": "employees", "field": "employees", "type": "number", "paths": ["properties.employees"]}],
+        "applies_to": "events from now on", "apply": "/api/v1/account-mappings/apply", "job": null, "unchanged": false,
         "changes": [{"change": "changed", "entry": "employees",
             "before": {"field": "employees", "type": "number", "paths": ["traits.company.employees"]},
-            "after": {"field": "employees", "type": "number", "paths": ["properties.employees"]}}]})),
-        (status = 412, description = "It has another version than `If-Match` names")))]
+            "after": {"field": "employees", "type": "number", "paths": ["properties.employees"]}}]}))))]
 pub(crate) async fn replace<P: Ports>(
     State(api): State<Arc<Api<P>>>,
     Caller(workspace): Caller,
@@ -356,25 +423,36 @@ pub(crate) async fn replace<P: Ports>(
     Body(body): Body,
 ) -> Result<Response, Problem> {
     query::none(&uri)?;
-    let mut map = Object::of(&body, &["version", "currency", "entries"])?;
+    let mut map = Object::of(&body, &["version", "currency", "source_order", "entries"])?;
     let entries: Vec<Value> = map.array("entries", usize::MAX).into_iter().map(|(_, entry)| without(entry, &["id"])).collect();
     if map.value("entries").is_none() {
         map.fault("/entries", "is required: an array of at most 200 entries");
     }
     let currency = map.value("currency").cloned().unwrap_or_else(|| json!("USD"));
     map.finish(())?;
+    let order = source_order(&body)?;
     let parts = Parts { currency, entries };
     let mapping = parts.read()?;
-    Ok(api.change_mapping(&workspace, &by, &seen, |_| Ok((mapping.clone(), None))).await?.whole())
+    Ok(api.change_mapping(&workspace, &by, &seen, order, |_| Ok((mapping.clone(), None))).await?.whole())
 }
 
-/// Set the currency
+/// The order of sources that a body states.
+fn source_order(body: &Value) -> Result<Option<SourceOrder>, Problem> {
+    let Some(value) = body.get("source_order") else { return Ok(None) };
+    let mut problems = Problems::none();
+    let order = SourceOrder::read(&mut problems, "/source_order", value);
+    Ok(problems.or(order)?)
+}
+
+/// Set the currency and the order of sources
 ///
-/// For amounts of money that name none, from now on.
+/// The currency is that of amounts of money that name none, for events from now on. The order says whose statement about a field wins, for everything that
+/// is stored: with another one a job scores every account; it reads no event and notifies nobody.
 #[utoipa::path(put, path = "/api/v1/account-mappings/settings", operation_id = "setAccountMappingSettings", tag = "Mappings",
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` of what you looked at")),
     request_body(content = MappingSettings, content_type = "application/json"),
     responses((status = 200, description = "The mapping after the change", body = AccountMappingChanged),
-        (status = 412, description = "It has another version than `If-Match` names")))]
+        (status = 202, description = "The same; and a job scores every account by the other order of sources; `Location` names it", body = AccountMappingChanged)))]
 pub(crate) async fn set<P: Ports>(
     State(api): State<Arc<Api<P>>>,
     Caller(workspace): Caller,
@@ -384,23 +462,27 @@ pub(crate) async fn set<P: Ports>(
     Body(body): Body,
 ) -> Result<Response, Problem> {
     query::none(&uri)?;
-    let mut map = Object::of(&body, &["currency"])?;
-    if map.value("currency").is_none() {
-        map.fault("/currency", "is required: an ISO 4217 code such as `USD`");
+    let mut map = Object::of(&body, &["currency", "source_order"])?;
+    if map.value("currency").is_none() && map.value("source_order").is_none() {
+        map.fault("/currency", "is required, or `source_order`: an ISO 4217 code such as `USD`");
     }
-    let currency = map.value("currency").cloned().unwrap_or_default();
+    let currency = map.value("currency").cloned();
     map.finish(())?;
-    let edit = |parts: Parts| Ok((Parts { currency: currency.clone(), ..parts }.read()?, None));
-    Ok(api.change_mapping(&workspace, &by, &seen, edit).await?.whole())
+    let order = source_order(&body)?;
+    let edit = |parts: Parts| {
+        let currency = currency.clone().unwrap_or_else(|| parts.currency.clone());
+        Ok((Parts { currency, ..parts }.read()?, None))
+    };
+    Ok(api.change_mapping(&workspace, &by, &seen, order, edit).await?.whole())
 }
 
 /// Add an entry
 ///
 /// Behind the others. A field may have several entries: the first that holds something counts.
 #[utoipa::path(post, path = "/api/v1/account-mappings/entries", operation_id = "addAccountMappingEntry", tag = "Mappings",
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` of what you looked at")),
     request_body(content = MappingEntryBody, content_type = "application/json"),
-    responses((status = 201, description = "The entry that was added; `Location` names it", body = MappingEntry),
-        (status = 412, description = "The mapping has another version than `If-Match` names")))]
+    responses((status = 201, description = "The entry that was added; `Location` names it", body = MappingEntryChanged)))]
 pub(crate) async fn add<P: Ports>(
     State(api): State<Arc<Api<P>>>,
     Caller(workspace): Caller,
@@ -415,14 +497,14 @@ pub(crate) async fn add<P: Ports>(
         let place = parts.entries.len().saturating_sub(1);
         Ok((parts.read_with(place)?, Some(place)))
     };
-    api.change_mapping(&workspace, &by, &seen, edit).await?.entry(StatusCode::CREATED)
+    api.change_mapping(&workspace, &by, &seen, None, edit).await?.entry(StatusCode::CREATED)
 }
 
 /// Put the entries into another order
 #[utoipa::path(put, path = "/api/v1/account-mappings/entries", operation_id = "reorderAccountMapping", tag = "Mappings",
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` of what you looked at")),
     request_body(content = MappingOrder, content_type = "application/json"),
-    responses((status = 200, description = "The mapping after the change", body = AccountMappingChanged),
-        (status = 412, description = "It has another version than `If-Match` names")))]
+    responses((status = 200, description = "The mapping after the change", body = AccountMappingChanged)))]
 pub(crate) async fn reorder<P: Ports>(
     State(api): State<Arc<Api<P>>>,
     Caller(workspace): Caller,
@@ -451,7 +533,7 @@ pub(crate) async fn reorder<P: Ports>(
         parts.entries = entries.into_iter().map(|(_, entry)| entry).collect();
         Ok((parts.read()?, None))
     };
-    Ok(api.change_mapping(&workspace, &by, &seen, edit).await?.whole())
+    Ok(api.change_mapping(&workspace, &by, &seen, None, edit).await?.whole())
 }
 
 /// Why a list does not name each entry once; `None` when it does.
@@ -497,10 +579,9 @@ pub(crate) async fn show_entry<P: Ports>(
 ///
 /// It keeps its place. With another field it has another id afterwards.
 #[utoipa::path(put, path = "/api/v1/account-mappings/entries/{entry}", operation_id = "replaceAccountMappingEntry", tag = "Mappings",
-    params(("entry" = String, Path, description = "The entry's id")),
+    params(("entry" = String, Path, description = "The entry's id"), ("If-Match" = Option<String>, Header, description = "The `ETag` of what you looked at")),
     request_body(content = MappingEntryBody, content_type = "application/json"),
-    responses((status = 200, description = "The entry after the change", body = MappingEntry),
-        (status = 412, description = "The mapping has another version than `If-Match` names")))]
+    responses((status = 200, description = "The entry after the change", body = MappingEntryChanged)))]
 pub(crate) async fn replace_entry<P: Ports>(
     State(api): State<Arc<Api<P>>>,
     Caller(workspace): Caller,
@@ -519,16 +600,15 @@ pub(crate) async fn replace_entry<P: Ports>(
         }
         Ok((parts.read_with(place)?, Some(place)))
     };
-    api.change_mapping(&workspace, &by, &seen, edit).await?.entry(StatusCode::OK)
+    api.change_mapping(&workspace, &by, &seen, None, edit).await?.entry(StatusCode::OK)
 }
 
 /// Remove an entry
 ///
-/// What it stated before stays stated. Later entries of the field move up: `employees~2` is `employees` then.
+/// What it stated before stays stated until the mapping is applied. Later entries of the field move up: `employees~2` is `employees` then.
 #[utoipa::path(delete, path = "/api/v1/account-mappings/entries/{entry}", operation_id = "removeAccountMappingEntry", tag = "Mappings",
-    params(("entry" = String, Path, description = "The entry's id")),
-    responses((status = 204, description = "It is gone"),
-        (status = 412, description = "The mapping has another version than `If-Match` names")))]
+    params(("entry" = String, Path, description = "The entry's id"), ("If-Match" = Option<String>, Header, description = "The `ETag` of what you looked at")),
+    responses((status = 204, description = "It is gone")))]
 pub(crate) async fn remove_entry<P: Ports>(
     State(api): State<Arc<Api<P>>>,
     Caller(workspace): Caller,
@@ -543,7 +623,7 @@ pub(crate) async fn remove_entry<P: Ports>(
         parts.entries.remove(place);
         Ok((parts.read()?, None))
     };
-    let changed = api.change_mapping(&workspace, &by, &seen, edit).await?;
+    let changed = api.change_mapping(&workspace, &by, &seen, None, edit).await?;
     Ok((StatusCode::NO_CONTENT, tag(changed.version)).into_response())
 }
 

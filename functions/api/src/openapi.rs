@@ -1,9 +1,10 @@
 //! The description of the API, made from its code.
 
 use crate::{
-    account, accounts, change, coverage, deliveries, destinations, dry_run, health, history, jobs, kinds, lead, leads, link, mappings,
+    account, accounts, change, coverage, deliveries, destinations, dry_run, grades, health, history, jobs, kinds, lead, leads, link,
+    mappings, owner_rules,
     problem::{Problem, ProblemBody},
-    query, rulesets, surge_settings, templates,
+    programmes, query, rescore, rulesets, surge_settings, templates,
     timeline::{self, DayItem},
     triggers,
 };
@@ -45,7 +46,7 @@ use utoipa::{
         (name = "Rulesets", description = "What accounts and events are worth: drafts, versions, and how they come into force"),
         (name = "Levels", description = "Named ranges of scores"),
         (name = "Mappings", description = "How event properties become fields, and leads' traits name accounts"),
-        (name = "Scoring settings", description = "When an account surges"),
+        (name = "Scoring settings", description = "When an account surges, whose it is, and what runs for it"),
         (name = "Jobs", description = "Work that takes longer than a request"),
         (name = "Triggers", description = "What calls for a notification"),
         (name = "Destinations", description = "Where notifications go"),
@@ -80,6 +81,9 @@ impl Modify for Common {
             }
             if let Some(operation) = item.delete.as_mut() {
                 fail(operation, "409", "It does not go together with what is there, or somebody else changed it at the same time");
+                if path.ends_with("/draft") {
+                    fail(operation, "422", "The ruleset was never published: its draft is all there is");
+                }
             }
             let all = [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete];
             for operation in all.into_iter().flatten() {
@@ -95,7 +99,7 @@ impl Modify for Common {
                     operation.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
                     fail(operation, "401", "The token is missing, not known or revoked");
                 }
-                if named {
+                if named || path == "/api/v1/deliveries" {
                     fail(operation, "404", "There is nothing of that name");
                 }
             }
@@ -118,6 +122,10 @@ pub fn document() -> openapi::OpenApi {
         mappings::Doc::openapi(),
         coverage::Doc::openapi(),
         surge_settings::Doc::openapi(),
+        owner_rules::Doc::openapi(),
+        programmes::Doc::openapi(),
+        grades::Doc::openapi(),
+        rescore::Doc::openapi(),
         jobs::Doc::openapi(),
     ];
     let mut document = of_every_kind.into_iter().chain(others).fold(Document::openapi(), openapi::OpenApi::merge_from);

@@ -6,6 +6,7 @@
 mod create;
 mod edit;
 mod items;
+mod levels;
 mod lint;
 mod publish;
 mod refusal;
@@ -14,7 +15,7 @@ mod settings;
 mod versions;
 mod view;
 
-pub(crate) use refusal::{Deed, refused};
+pub(crate) use refusal::{Deed, problem as refusal_of, refused};
 
 use crate::{
     Api, Ports,
@@ -29,7 +30,7 @@ use axum::{
     Json, Router,
     extract::State,
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::{delete, get, post, put},
 };
 use domain::{RulesetId, WorkspaceId, ruleset::RulesetKind};
 use http::{StatusCode, Uri};
@@ -58,7 +59,11 @@ pub(crate) fn routes<P: Ports>() -> Router<Arc<Api<P>>> {
             .route(&at("/{id}/versions/{version}/copy"), post(versions::copy::<P>));
         let listed = get(items::list::<P>).post(items::add::<P>);
         if kind.is_of_levels() {
-            routes.route(&at(items), listed).route(&at("/{id}/propose"), post(publish::propose::<P>))
+            routes
+                .route(&at(items), listed)
+                .route(&at("/{id}/propose"), post(publish::propose::<P>))
+                .route(&at("/{id}/cut-points"), post(levels::cut_points::<P>))
+                .route(&at("/order"), put(levels::order::<P>))
         } else {
             routes.route(&at(items), listed.put(items::reorder::<P>))
         }
@@ -86,6 +91,8 @@ pub(crate) fn routes<P: Ports>() -> Router<Arc<Api<P>>> {
         publish::publish,
         publish::rollback,
         publish::propose,
+        levels::order,
+        levels::cut_points,
         versions::list,
         versions::show,
         versions::copy,

@@ -3,7 +3,13 @@
 use crate::{
     ATTEMPTS, Api, Ports,
     etag::{self, IfMatch},
-    problem::{Fault, Problem},
+    jobs::{JobView, started},
+    problem::Problem,
+    rulesets::refusal_of,
+};
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
 };
 use domain::{
     WorkspaceId,
@@ -11,6 +17,7 @@ use domain::{
 };
 use http::{HeaderName, HeaderValue};
 use pipeline::rulesets::{Change, Plan, PublishError, Started};
+use serde::Serialize;
 use std::sync::Arc;
 
 /// The header that tells a version.
@@ -34,6 +41,21 @@ pub(crate) struct Changed<T> {
     pub(crate) said: T,
 }
 
+impl<T> Changed<T> {
+    /// The answer: 202 with the job when one was begun, else 200. `body` says what there is to say, given the model that is in force, whether nothing
+    /// is different from before, and the job.
+    pub(crate) fn answer<B: Serialize>(self, body: impl FnOnce(&Model, bool, Option<JobView>) -> B) -> Response {
+        let (version, unchanged) = (self.model.version(), self.started == Started::Unchanged);
+        match self.started {
+            Started::Job { job, .. } => {
+                let id = job.id.clone();
+                (tag(version), started(&id, body(&self.model, unchanged, Some(JobView::new(*job))))).into_response()
+            }
+            Started::Unchanged | Started::AtOnce { .. } => (tag(version), Json(body(&self.model, unchanged, None))).into_response(),
+        }
+    }
+}
+
 impl<P: Ports> Api<P> {
     /// Changes the model by what `change` makes of the present one. When somebody else publishes in between, it is made anew from what they
     /// left: nobody's change is lost.
@@ -49,7 +71,7 @@ impl<P: Ports> Api<P> {
             let plan = Plan { workspace, by, why: String::new(), notify: false, change };
             match self.rulesets.publish_over(&plan, before.version()).await {
                 Err(PublishError::Published { .. }) => {}
-                Err(error) => return Err(refused(error)),
+                Err(error) => return Err(refusal_of(error)),
                 Ok(started) => {
                     self.models.forget(workspace);
                     let model = self.models.latest(workspace).await?;
@@ -58,22 +80,5 @@ impl<P: Ports> Api<P> {
             }
         }
         Err(Problem::busy())
-    }
-}
-
-/// Why a setting was not changed.
-fn refused(error: PublishError) -> Problem {
-    match error {
-        PublishError::Store(error) => error.into(),
-        PublishError::Invalid(problems) => problems.into(),
-        PublishError::Refused(findings) => {
-            let faults = findings.into_iter().map(|finding| Fault::at(finding.pointer, format!("{}; {}", finding.says, finding.remedy)));
-            Problem::body(faults.collect()).unwrap_or_else(Problem::internal)
-        }
-        PublishError::TooLarge { .. } | PublishError::Unusable(_) => {
-            let fault = Fault::at("", error.to_string());
-            Problem::body(vec![fault]).unwrap_or_else(Problem::internal)
-        }
-        error => Problem::conflict(error.to_string()),
     }
 }

@@ -20,7 +20,7 @@ use domain::{Home, WorkspaceId, surge::SurgeSettings};
 use http::Uri;
 use pipeline::{
     jobs::JobKind,
-    rulesets::{Change, Started},
+    rulesets::Change,
     survey::{self, INLINE},
 };
 use serde::Serialize;
@@ -179,12 +179,13 @@ pub(crate) async fn show<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(worksp
 ///
 /// In force at once. A job scores every account by them; it notifies nobody.
 #[utoipa::path(put, path = "/api/v1/settings/surge", operation_id = "putSurgeSettings", tag = "Scoring settings",
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` of what you looked at")),
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` of what you looked at")),
     request_body(content = SurgeSettingsBody, content_type = "application/json", examples(
         ("Against the account's own past" = (value = json!({"mode": "relative", "enter_events": 8}))),
         ("So many events" = (value = json!({"mode": "absolute", "events": 8, "days": 3}))))),
     responses((status = 200, description = "They were these already", body = SurgeSettingsChanged),
-        (status = 202, description = "They are in force, and a job scores every account by them; `Location` names it", body = SurgeSettingsChanged),
-        (status = 412, description = "The model has another version than `If-Match` names")))]
+        (status = 202, description = "They are in force, and a job scores every account by them; `Location` names it", body = SurgeSettingsChanged)))]
 pub(crate) async fn put<P: Ports>(
     State(api): State<Arc<Api<P>>>,
     Caller(workspace): Caller,
@@ -200,13 +201,12 @@ pub(crate) async fn put<P: Ports>(
         Ok((Change::Surge { settings: settings.clone() }, ()))
     };
     let changed = api.change_setting(&workspace, &by, change).await?;
-    let version = changed.model.version();
-    let unchanged = changed.started == Started::Unchanged;
-    let body = |job| SurgeSettingsChanged { settings: settings.clone(), model_version: version, unchanged, job };
-    Ok(match changed.started {
-        Started::Job { job, .. } => (tag(version), started(&job.id.clone(), body(Some(JobView::new(*job))))).into_response(),
-        Started::Unchanged | Started::AtOnce { .. } => (tag(version), Json(body(None))).into_response(),
-    })
+    Ok(changed.answer(|model, unchanged, job| SurgeSettingsChanged {
+        settings: settings.clone(),
+        model_version: model.version(),
+        unchanged,
+        job,
+    }))
 }
 
 /// See who would surge by other settings

@@ -1,4 +1,5 @@
 mod accounts;
+mod applied;
 mod changes;
 mod description;
 mod dry_runs;
@@ -10,8 +11,12 @@ mod mappings;
 mod model_races;
 mod model_refusals;
 mod notify;
+mod owners;
+mod programmes;
 mod races;
+mod rescoring;
 mod rulesets;
 mod seeds;
+mod segments;
 mod surge;
 mod timeline;

@@ -15,8 +15,6 @@ use axum::{
 };
 use domain::{
     DestinationId, TriggerId, WorkspaceId,
-    level::LevelRuleset,
-    model::Model,
     trigger::{Direction, FilterFacts, FilterOn, LevelOf, Trigger, TriggerDraft, When},
 };
 use http::{StatusCode, Uri, header};
@@ -128,15 +126,6 @@ impl TriggerView {
     }
 }
 
-/// The ruleset that a kind of level belongs to.
-fn levels(model: &Model, of: LevelOf) -> &LevelRuleset {
-    match of {
-        LevelOf::Account => &model.document.account_levels,
-        LevelOf::Engagement => &model.document.engagement_levels,
-        LevelOf::Lead => &model.document.lead_levels,
-    }
-}
-
 /// Whether an account is already where a trigger looks. Of leads only the hottest one's level is known here.
 fn is_there(when: &When, row: &Row) -> bool {
     match when {
@@ -202,7 +191,7 @@ impl<P: Ports> Api<P> {
         let model = self.models.current(workspace).await?;
         let destinations: Vec<DestinationId> =
             self.destinations.list(workspace).await?.into_iter().map(|destination| destination.id).collect();
-        draft.check_names(|of| levels(&model, of).levels.iter().map(|level| level.id.clone()).collect(), &destinations)?;
+        draft.check_names(|of| model.document.level_ids(of).into_iter().map(str::to_owned).collect(), &destinations)?;
         Ok(draft)
     }
 

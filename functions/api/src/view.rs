@@ -2,10 +2,11 @@
 
 use domain::{
     Timestamp,
-    level::LevelRuleset,
-    model::Model,
+    model::{Model, ModelDocument},
     transition::{Changed, Transition},
+    trigger::LevelOf,
 };
+use pipeline::{board::Row, records::Standing};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -24,21 +25,54 @@ pub(crate) fn moment(at: Option<Timestamp>) -> Option<String> {
     at.map(|at| at.to_string())
 }
 
-/// What a level is called. One that the rules do not have any more goes by its id.
-pub(crate) fn level_name(rules: &LevelRuleset, id: Option<&str>) -> Option<String> {
-    id.map(|id| rules.level(id).map_or_else(|| id.to_owned(), |level| level.name.clone()))
+/// The level rulesets that a home falls under, each `None` for the primary one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Under<'s> {
+    account: Option<&'s str>,
+    engagement: Option<&'s str>,
+    lead: Option<&'s str>,
 }
 
-/// The id of the level that a client names by id or by name, without regard to case.
-pub(crate) fn level_id<'r>(rules: &'r LevelRuleset, named: &str) -> Option<&'r str> {
-    let by_id = rules.levels.iter().find(|level| level.id.eq_ignore_ascii_case(named));
-    let found = by_id.or_else(|| rules.levels.iter().find(|level| level.name.to_lowercase() == named.to_lowercase()));
+impl<'s> Under<'s> {
+    pub(crate) fn of(standing: Option<&'s Standing>) -> Self {
+        let name = |ruleset: fn(&Standing) -> &Option<String>| standing.and_then(|standing| ruleset(standing).as_deref());
+        Self {
+            account: name(|standing| &standing.level_ruleset),
+            engagement: name(|standing| &standing.engagement_level_ruleset),
+            lead: name(|standing| &standing.lead_level_ruleset),
+        }
+    }
+
+    /// Of a row: which ruleset its leads fall under is not known there.
+    pub(crate) fn of_row(row: &'s Row) -> Self {
+        Self { account: row.level_ruleset.as_deref(), engagement: row.engagement_level_ruleset.as_deref(), lead: None }
+    }
+
+    const fn ruleset(self, of: LevelOf) -> Option<&'s str> {
+        match of {
+            LevelOf::Account => self.account,
+            LevelOf::Engagement => self.engagement,
+            LevelOf::Lead => self.lead,
+        }
+    }
+}
+
+/// What a level is called by the ruleset that somebody falls under. One that no ruleset has any more goes by its id.
+pub(crate) fn level_name(document: &ModelDocument, of: LevelOf, under: Under<'_>, id: Option<&str>) -> Option<String> {
+    id.map(|id| document.level_named(of, under.ruleset(of), id).map_or_else(|| id.to_owned(), |level| level.name.clone()))
+}
+
+/// The id of the level of any ruleset that a client names by id or by name, without regard to case.
+pub(crate) fn level_id<'d>(document: &'d ModelDocument, of: LevelOf, named: &str) -> Option<&'d str> {
+    let levels = || document.all_levels(of).flat_map(|ruleset| &ruleset.levels);
+    let by_id = levels().find(|level| level.id.eq_ignore_ascii_case(named));
+    let found = by_id.or_else(|| levels().find(|level| level.name.to_lowercase() == named.to_lowercase()));
     found.map(|level| level.id.as_str())
 }
 
-/// The names of the levels, for messages.
-pub(crate) fn level_names(rules: &LevelRuleset) -> String {
-    rules.levels.iter().map(|level| format!("`{}`", level.id)).collect::<Vec<_>>().join(", ")
+/// The ids of the levels, for messages.
+pub(crate) fn level_names(document: &ModelDocument, of: LevelOf) -> String {
+    document.level_ids(of).into_iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ")
 }
 
 /// One change of a level, a score or a surge.
@@ -67,21 +101,21 @@ pub(crate) struct TransitionView {
 }
 
 impl TransitionView {
-    pub(crate) fn new(transition: &Transition, model: &Model) -> Self {
+    pub(crate) fn new(transition: &Transition, model: &Model, under: Under<'_>) -> Self {
         let document = &model.document;
-        let level = |rules: &LevelRuleset, id: Option<&str>| serde_json::Value::from(level_name(rules, id));
+        let level = |of: LevelOf, id: Option<&str>| serde_json::Value::from(level_name(document, of, under, id));
         let (what, lead, from, to) = match &transition.change {
             Changed::AccountLevel { from, to } => {
-                let rules = &document.account_levels;
-                ("account_level", None, level(rules, from.as_deref()), level(rules, Some(to)))
+                let of = LevelOf::Account;
+                ("account_level", None, level(of, from.as_deref()), level(of, Some(to)))
             }
             Changed::EngagementLevel { from, to } => {
-                let rules = &document.engagement_levels;
-                ("engagement_level", None, level(rules, from.as_deref()), level(rules, Some(to)))
+                let of = LevelOf::Engagement;
+                ("engagement_level", None, level(of, from.as_deref()), level(of, Some(to)))
             }
             Changed::LeadLevel { lead, from, to } => {
-                let rules = &document.lead_levels;
-                ("lead_level", Some(lead), level(rules, from.as_deref()), level(rules, Some(to)))
+                let of = LevelOf::Lead;
+                ("lead_level", Some(lead), level(of, from.as_deref()), level(of, Some(to)))
             }
             Changed::Surge { active } => ("surge", None, (!active).into(), (*active).into()),
             Changed::Grid { from, to } => ("grid", None, from.map(|cell| cell.to_string()).into(), to.to_string().into()),

@@ -4,7 +4,7 @@ use thiserror::Error;
 use url::Url;
 
 /// The settings of a running dispatch.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// `HARPOON_PUBLIC_URL`: where people reach this deployment; links in notifications begin with it.
     pub public_url: Url,
@@ -18,17 +18,8 @@ pub struct Config {
     pub dead_queue_url: String,
     /// `HARPOON_MAX_RECEIVES`: after how many receives the queue itself gives a message up, as its redrive policy says.
     pub max_receives: u32,
-    /// `HARPOON_SECRETS_KEY`: the key that seals destination secrets, 64 hexadecimal digits.
-    pub secrets_key: [u8; 32],
-}
-
-impl std::fmt::Debug for Config {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Config")
-            .field("public_url", &self.public_url.as_str())
-            .field("table_prefix", &self.table_prefix)
-            .finish_non_exhaustive()
-    }
+    /// `HARPOON_SECRETS_KEY_ARN`: the KMS key under which destination secrets are sealed.
+    pub secrets_key_arn: String,
 }
 
 /// A variable of the environment is missing or does not hold what it should. The message never repeats the value.
@@ -67,10 +58,6 @@ impl Config {
             Some(_) => return Err(wrong(ALLOW_PRIVATE, "`1` or `0`")),
         };
 
-        const KEY: (&str, &str) = ("HARPOON_SECRETS_KEY", "64 hexadecimal digits");
-        let mut secrets_key = [0_u8; 32];
-        hex::decode_to_slice(required(KEY.0, KEY.1)?, &mut secrets_key).map_err(|_| wrong(KEY.0, KEY.1))?;
-
         const MAX_RECEIVES: (&str, &str) = ("HARPOON_MAX_RECEIVES", "the queue's maxReceiveCount, a whole number");
         let max_receives = required(MAX_RECEIVES.0, MAX_RECEIVES.1)?.parse().map_err(|_| wrong(MAX_RECEIVES.0, MAX_RECEIVES.1))?;
         Ok(Self {
@@ -80,7 +67,7 @@ impl Config {
             dispatch_queue_url: required("HARPOON_DISPATCH_QUEUE_URL", "the dispatch queue's URL")?,
             dead_queue_url: required("HARPOON_DISPATCH_DEAD_QUEUE_URL", "the URL of the dispatch queue's dead queue")?,
             max_receives,
-            secrets_key,
+            secrets_key_arn: required("HARPOON_SECRETS_KEY_ARN", "the ARN of the KMS key that seals destination secrets")?,
         })
     }
 }
@@ -90,14 +77,13 @@ mod tests {
     use super::*;
 
     fn read(change: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let key = "ab".repeat(32);
         let base = [
             ("HARPOON_PUBLIC_URL", "https://harpoon.example.com"),
             ("HARPOON_TABLE_PREFIX", "harpoon-"),
             ("HARPOON_DISPATCH_QUEUE_URL", "https://queue.example.com/dispatch"),
             ("HARPOON_DISPATCH_DEAD_QUEUE_URL", "https://queue.example.com/dispatch-dead"),
             ("HARPOON_MAX_RECEIVES", "5"),
-            ("HARPOON_SECRETS_KEY", &key),
+            ("HARPOON_SECRETS_KEY_ARN", "alias/harpoon-secrets"),
         ];
         let find = |list: &[(&str, &str)], name: &str| list.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
         Config::read(|name| find(change, name).or_else(|| find(&base, name)))
@@ -107,9 +93,8 @@ mod tests {
     fn private_destinations_are_refused_unless_asked_for() {
         let config = read(&[]).unwrap();
         assert!(!config.allow_private_destinations);
-        assert_eq!((config.max_receives, config.secrets_key), (5, [0xab; 32]));
+        assert_eq!((config.max_receives, config.secrets_key_arn.as_str()), (5, "alias/harpoon-secrets"));
         assert!(read(&[("HARPOON_ALLOW_PRIVATE_DESTINATIONS", "1")]).unwrap().allow_private_destinations);
-        assert!(!format!("{config:?}").contains("171"));
     }
 
     #[test]
@@ -118,7 +103,7 @@ mod tests {
             ("HARPOON_PUBLIC_URL", "harpoon.example.com"),
             ("HARPOON_PUBLIC_URL", "file:///etc"),
             ("HARPOON_ALLOW_PRIVATE_DESTINATIONS", "yes"),
-            ("HARPOON_SECRETS_KEY", "secret"),
+            ("HARPOON_SECRETS_KEY_ARN", " "),
             ("HARPOON_MAX_RECEIVES", "many"),
             ("HARPOON_TABLE_PREFIX", " "),
             ("HARPOON_DISPATCH_QUEUE_URL", ""),

@@ -1,8 +1,8 @@
 //! What notifications call levels and leads.
 
-use domain::{Home, IdentityId, WorkspaceId, evaluate::Evaluation, level::LevelRuleset, trigger::LevelOf};
-use pipeline::{Clock, Consistency, Store, StoreError, homes::HomeStore, models::Models};
-use std::{future::Future, sync::Arc};
+use domain::{Home, IdentityId, WorkspaceId, evaluate::Evaluation, level::LevelRuleset, segments::SegmentLevels, trigger::LevelOf};
+use pipeline::{Clock, Consistency, Store, StoreError, homes::HomeStore, models::Models, records::Standing};
+use std::{borrow::Cow, future::Future, sync::Arc};
 
 /// How many deeds of a lead are named.
 const DEEDS: usize = 3;
@@ -38,9 +38,43 @@ pub struct LevelNames {
     pub engagement: Vec<LevelName>,
     /// Lead levels.
     pub lead: Vec<LevelName>,
+    /// What the levels of segments are called.
+    pub segments: Vec<SegmentNames>,
+}
+
+/// The names of the levels of one segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentNames {
+    /// Which kind of levels.
+    pub of: LevelOf,
+    /// The id of the segment's level ruleset.
+    pub ruleset: String,
+    /// The levels.
+    pub levels: Vec<LevelName>,
 }
 
 impl LevelNames {
+    /// The names for an account with this standing: those of the rulesets that it falls under come first. A level that only another segment has
+    /// keeps the name that it has there.
+    #[must_use]
+    pub fn under(&self, standing: Option<&Standing>) -> Cow<'_, Self> {
+        if self.segments.is_empty() {
+            return Cow::Borrowed(self);
+        }
+        let names = |of: LevelOf, ruleset: Option<&String>, primary: &[LevelName]| {
+            let of_kind = || self.segments.iter().filter(move |segment| segment.of == of);
+            let own = of_kind().filter(|segment| Some(&segment.ruleset) == ruleset).flat_map(|segment| &segment.levels);
+            own.chain(primary).chain(of_kind().flat_map(|segment| &segment.levels)).cloned().collect()
+        };
+        let under = |ruleset: fn(&Standing) -> &Option<String>| standing.and_then(|standing| ruleset(standing).as_ref());
+        Cow::Owned(Self {
+            account: names(LevelOf::Account, under(|standing| &standing.level_ruleset), &self.account),
+            engagement: names(LevelOf::Engagement, under(|standing| &standing.engagement_level_ruleset), &self.engagement),
+            lead: names(LevelOf::Lead, under(|standing| &standing.lead_level_ruleset), &self.lead),
+            segments: Vec::new(),
+        })
+    }
+
     fn find(&self, of: LevelOf, id: &str) -> Option<&LevelName> {
         let levels = match of {
             LevelOf::Account => &self.account,
@@ -138,10 +172,16 @@ impl<S: Store + Clone, C: Clock + Clone> Directory for ModelDirectory<S, C> {
     async fn levels(&self, workspace: &WorkspaceId) -> Result<Arc<LevelNames>, StoreError> {
         let model = self.models.current(workspace).await?;
         let document = &model.document;
+        let segments = [LevelOf::Account, LevelOf::Engagement, LevelOf::Lead].into_iter().flat_map(|of| {
+            let named =
+                move |segment: &SegmentLevels| SegmentNames { of, ruleset: segment.ruleset.id.clone(), levels: names(&segment.ruleset) };
+            document.segments(of).iter().map(named)
+        });
         Ok(Arc::new(LevelNames {
             account: names(&document.account_levels),
             engagement: names(&document.engagement_levels),
             lead: names(&document.lead_levels),
+            segments: segments.collect(),
         }))
     }
 
@@ -175,6 +215,33 @@ mod tests {
         assert_eq!(levels.name(LevelOf::Account, "target"), "Ziel");
         assert_eq!(levels.name(LevelOf::Lead, "very_hot"), "Very hot");
         assert_eq!(levels.name(LevelOf::Lead, ""), "");
+    }
+
+    #[test]
+    fn an_account_of_a_segment_goes_by_the_names_of_its_ruleset() {
+        let named = |id: &str, name: &str| LevelName { id: id.into(), name: name.into(), play: None };
+        let segment = |ruleset: &str, levels: Vec<LevelName>| SegmentNames { of: LevelOf::Account, ruleset: ruleset.into(), levels };
+        let levels = LevelNames {
+            account: vec![named("target", "Target"), named("low", "Low")],
+            segments: vec![
+                segment("als_partners", vec![named("target", "Key partner")]),
+                segment("als_dach", vec![named("target", "Ziel"), named("watch", "Beobachten")]),
+            ],
+            ..LevelNames::default()
+        };
+        let standing = json!({
+            "served": 1, "inputs": 1, "fresh": 1, "seq": 1, "level": "target", "level_ruleset": "als_dach", "account_score": 9, "engagement": 0,
+            "surge": false, "total_leads": 0
+        });
+        let standing: Standing = serde_json::from_value(standing).unwrap();
+        let of_dach = levels.under(Some(&standing));
+        let name = |levels: &LevelNames, id: &str| levels.name(LevelOf::Account, id);
+        assert_eq!(
+            (name(&of_dach, "target"), name(&of_dach, "low"), name(&of_dach, "watch")),
+            ("Ziel".into(), "Low".into(), "Beobachten".into())
+        );
+        let primary = levels.under(None);
+        assert_eq!((name(&primary, "target"), name(&primary, "watch")), ("Target".into(), "Beobachten".into()));
     }
 
     #[tokio::test]

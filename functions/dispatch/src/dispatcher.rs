@@ -14,7 +14,7 @@ use crate::{
 use domain::{Home, Timestamp, WorkspaceId};
 use futures::{StreamExt, stream};
 use pipeline::{
-    AccountChanged, Change, Clock, Outcome, Received, Secrets, Stage, StageError, Store,
+    AccountChanged, Change, Clock, Counters, Outcome, Received, Secrets, Stage, StageError, Store,
     notify::{Deliveries, Destinations, Triggers, delivery_key},
 };
 use std::time::Duration;
@@ -65,6 +65,7 @@ pub struct Dispatcher<S, C, X, T, D> {
     triggers: Triggers<S, C>,
     destinations: Destinations<S, C>,
     deliveries: Deliveries<S>,
+    counters: Counters,
 }
 
 impl<S, C, X, T, D> Dispatcher<S, C, X, T, D>
@@ -81,6 +82,7 @@ where
             triggers: Triggers::new(store.clone(), clock.clone()),
             destinations: Destinations::new(store.clone(), clock.clone()),
             deliveries: Deliveries::new(store.clone()),
+            counters: Counters::default(),
             store,
             clock,
             secrets,
@@ -88,6 +90,13 @@ where
             directory,
             settings,
         }
+    }
+
+    /// Counts here what becomes of deliveries.
+    #[must_use]
+    pub fn with_counters(mut self, counters: Counters) -> Self {
+        self.counters = counters;
+        self
     }
 
     /// Everything that the transitions of one account call for. Transitions are worked on in their order.

@@ -13,7 +13,7 @@ pub mod transport;
 pub mod webhook;
 
 pub use config::{Config, ConfigError};
-pub use directory::{Directory, LevelName, LevelNames, ModelDirectory, Person, Play};
+pub use directory::{Directory, LevelName, LevelNames, ModelDirectory, Person, Play, SegmentNames};
 pub use dispatcher::{Dispatcher, Settings};
 pub use outbound::{HyperTransport, Resolver, SystemResolver};
 pub use transport::{Answer, FakeTransport, Outgoing, Transport, TransportError};

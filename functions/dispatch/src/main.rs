@@ -1,8 +1,8 @@
 //! The dispatch function: wiring only.
 
-use aws::AwsClients;
+use aws::{AwsClients, CalledBy, Metrics, or_explain};
 use dispatch::{Config, Dispatcher, HyperTransport, ModelDirectory, Settings};
-use pipeline::{SystemClock, secrets::FileKeySecrets};
+use pipeline::SystemClock;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -10,13 +10,15 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> Result<(), aws::LambdaError> {
     aws::init_tracing();
-    let config = Config::from_env()?;
+    let config = or_explain(Config::from_env(), CalledBy::Events).await?;
     let clients = AwsClients::from_env().await;
     let store = clients.store(&config.table_prefix);
-    let secrets = FileKeySecrets::new(&config.secrets_key);
-    let transport = HyperTransport::new(config.allow_private_destinations)?;
+    let secrets = clients.secrets(&config.secrets_key_arn);
+    let transport = or_explain(HyperTransport::new(config.allow_private_destinations), CalledBy::Events).await?;
     let directory = ModelDirectory::new(store.clone(), SystemClock);
     let dispatcher = Dispatcher::new(store, SystemClock, secrets, transport, directory, Settings::from(&config));
+    let metrics = Metrics::of_process();
+    let dispatcher = dispatcher.with_counters(metrics.counters().clone());
     let dead = clients.dead_queue(&config.dead_queue_url, config.max_receives);
-    aws::serve_queue(dispatcher, clients.queue(&config.dispatch_queue_url), dead).await
+    aws::serve_queue(dispatcher, clients.queue(&config.dispatch_queue_url), dead, metrics).await
 }

@@ -87,9 +87,10 @@ impl Snapshot {
         trigger.admits(&facts)
     }
 
-    /// Who looks after the account.
+    /// Who looks after the account. Owner rules give an owner with the standing, which the score record follows.
     pub fn owner(&self) -> Option<&str> {
-        self.of(|score| score.owner.as_deref(), |standing| standing.owner.as_deref())
+        let given = self.standing.as_ref().and_then(|standing| standing.owner.as_deref());
+        given.or_else(|| self.score.as_ref()?.owner.as_deref())
     }
 
     /// The named account's tier.

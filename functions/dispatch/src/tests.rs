@@ -37,6 +37,7 @@ fn levels() -> LevelNames {
         account: vec![named("target", "Target", Some(play)), named("qualified", "Qualified", None)],
         engagement: vec![named("hot", "Hot", None)],
         lead: vec![named("very_hot", "Very Hot", None)],
+        segments: Vec::new(),
     }
 }
 

@@ -108,6 +108,7 @@ impl Problem {
     pub fn method_not_allowed(route: &Route<'_>) -> Self {
         let (allow, detail) = match route {
             Route::Settings(_) => ("GET, OPTIONS", "the settings are read with GET"),
+            Route::Health => ("GET, OPTIONS", "the health is read with GET"),
             _ => ("POST, OPTIONS", "tracking calls are sent with POST"),
         };
         let problem = Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Wrong method", detail);
@@ -153,6 +154,12 @@ impl Problem {
         let detail = "the call was not stored for certain; send it again, with the same messageId";
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Try again", detail);
         Self { header: Some(("retry-after", RETRY_AFTER)), ..problem }
+    }
+
+    /// Calls can't be taken.
+    pub fn unhealthy() -> Self {
+        let detail = "write keys can't be looked up; the log says why";
+        Self { detail: detail.into(), ..Self::unavailable() }
     }
 
     /// As a response.

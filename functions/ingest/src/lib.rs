@@ -3,6 +3,7 @@
 mod answer;
 mod body;
 mod config;
+mod refused;
 mod route;
 mod settings;
 mod split;
@@ -18,7 +19,8 @@ use domain::{
     segment::{self, Batch, Call, Invalid, Origin},
 };
 use http::{HeaderMap, Method, Request, Response, header};
-use pipeline::{Clock, CredentialKind, Credentials, Entropy, EventsReceived, Queue, QueueError, Rejected, Store};
+use pipeline::{Clock, Counter, Counters, CredentialKind, Credentials, Entropy, EventsReceived, Queue, QueueError, Rejected, Store};
+use refused::Refused;
 use route::Route;
 use std::{cell::OnceCell, net::IpAddr};
 
@@ -33,6 +35,7 @@ pub struct Ingester<S, Q, C, E> {
     clock: C,
     entropy: E,
     public_url: Option<Url>,
+    counters: Counters,
 }
 
 /// What a request amounted to, for its log line.
@@ -49,18 +52,27 @@ struct Tally {
 struct Judged {
     events: Vec<Event>,
     rejected: Vec<Rejected>,
+    /// What the log says of those.
+    refused: Vec<Refused>,
 }
 
 impl<S: Store, Q: Queue<EventsReceived>, C: Clock + Clone, E: Entropy> Ingester<S, Q, C, E> {
     /// Over these ports.
     pub fn new(store: S, queue: Q, clock: C, entropy: E) -> Self {
-        Self { credentials: Credentials::new(store, clock.clone()), queue, clock, entropy, public_url: None }
+        Self { credentials: Credentials::new(store, clock.clone()), queue, clock, entropy, public_url: None, counters: Counters::default() }
     }
 
     /// Tells browsers this address, where the one that they called is not theirs to see (behind a proxy that rewrites `Host`).
     #[must_use]
     pub fn with_public_url(mut self, url: Option<Url>) -> Self {
         self.public_url = url;
+        self
+    }
+
+    /// Counts accepted and rejected events here.
+    #[must_use]
+    pub fn with_counters(mut self, counters: Counters) -> Self {
+        self.counters = counters;
         self
     }
 
@@ -104,6 +116,7 @@ impl<S: Store, Q: Queue<EventsReceived>, C: Clock + Clone, E: Entropy> Ingester<
         }
         match route {
             Route::Metrics => Ok(answer::success()),
+            Route::Health => self.health().await,
             Route::Settings(write_key) => {
                 self.workspace(Some(write_key), tally).await?;
                 settings::answer(write_key, request, self.public_url.as_ref())
@@ -142,7 +155,9 @@ impl<S: Store, Q: Queue<EventsReceived>, C: Clock + Clone, E: Entropy> Ingester<
                     Some(workspace) => workspace,
                     None => self.workspace(call.write_key(), tally).await?,
                 };
-                (workspace, self.judge_call(&call, kind, &origin)?)
+                let judged = self.judge_call(&call, kind, &origin);
+                let judged = judged.inspect_err(|invalid| self.refuse(&workspace, &[Refused::new(&text, invalid.pointer.as_ref())]));
+                (workspace, judged?)
             }
             None => {
                 let batch = Batch::parse(&text)?;
@@ -163,17 +178,22 @@ impl<S: Store, Q: Queue<EventsReceived>, C: Clock + Clone, E: Entropy> Ingester<
         judged: Judged,
         tally: &mut Tally,
     ) -> Result<Response<Bytes>, Problem> {
-        let Judged { events, rejected } = judged;
+        let Judged { events, rejected, refused } = judged;
         tally.events = events.len();
         tally.rejected = rejected.len();
         let told: Vec<RejectedItem> = rejected.iter().map(RejectedItem::from).collect();
         let shared = active(Mutant::SharedBatchId).then(|| self.entropy.batch_id(received_at));
         let new_batch = || shared.unwrap_or_else(|| self.entropy.batch_id(received_at));
+        let accepted = events.len();
         let messages = split::messages(&workspace, received_at, events, rejected, new_batch);
         tally.messages = messages.len();
         tally.correlation = messages.first().map(|message| message.batch);
         match self.queue.send(messages).await {
-            Ok(()) => Ok(answer::accepted(&told)),
+            Ok(()) => {
+                self.counters.add(Counter::EventsAccepted, accepted);
+                self.refuse(&workspace, &refused);
+                Ok(answer::accepted(&told))
+            }
             Err(error) => {
                 if let QueueError::Refused { .. } = error {
                     tracing::error!(stage = "ingest", error = %error, "the queue will never take these messages");
@@ -181,6 +201,23 @@ impl<S: Store, Q: Queue<EventsReceived>, C: Clock + Clone, E: Entropy> Ingester<
                     tracing::warn!(stage = "ingest", error = %error, cause = cause(&error), "the queue is not available");
                 }
                 Err(Problem::unavailable())
+            }
+        }
+    }
+
+    /// Notes events that were refused.
+    fn refuse(&self, workspace: &WorkspaceId, events: &[Refused]) {
+        self.counters.add(Counter::EventsRejected, events.len());
+        refused::log(workspace, events);
+    }
+
+    /// Whether a call could be taken: whether its write key could be looked up.
+    async fn health(&self) -> Result<Response<Bytes>, Problem> {
+        match self.credentials.reachable().await {
+            Ok(()) => Ok(answer::ok(Bytes::from_static(br#"{"status":"ok"}"#))),
+            Err(error) => {
+                tracing::warn!(stage = "ingest", error = %error, cause = cause(&error), "write keys can't be looked up");
+                Err(Problem::unhealthy())
             }
         }
     }
@@ -202,11 +239,11 @@ impl<S: Store, Q: Queue<EventsReceived>, C: Clock + Clone, E: Entropy> Ingester<
 
     fn judge_call(&self, call: &Call<'_>, kind: CallKind, origin: &Origin<'_>) -> Result<Judged, Invalid> {
         let event = call.event(kind, origin, || MessageId::new(&format!("harpoon-{:032x}", self.entropy.bits())))?;
-        Ok(Judged { events: vec![event], rejected: Vec::new() })
+        Ok(Judged { events: vec![event], rejected: Vec::new(), refused: Vec::new() })
     }
 
     fn judge_batch(&self, batch: &Batch<'_>, origin: &Origin<'_>) -> Judged {
-        let mut judged = Judged { events: Vec::with_capacity(batch.items().len()), rejected: Vec::new() };
+        let mut judged = Judged { events: Vec::with_capacity(batch.items().len()), rejected: Vec::new(), refused: Vec::new() };
         let stem = OnceCell::new();
         for (index, item) in batch.items().enumerate() {
             let make_id = || MessageId::new(&format!("harpoon-{:032x}-{index}", stem.get_or_init(|| self.entropy.bits())));
@@ -214,6 +251,7 @@ impl<S: Store, Q: Queue<EventsReceived>, C: Clock + Clone, E: Entropy> Ingester<
             match event {
                 Ok(event) => judged.events.push(event),
                 Err(Invalid { pointer, reason }) => {
+                    judged.refused.push(Refused::new(item.text(), &pointer));
                     judged.rejected.push(Rejected { index, pointer: pointer.into_owned(), reason, item: split::kept_item(item.text()) });
                 }
             }

@@ -1,6 +1,6 @@
 //! The ingest function: wiring only.
 
-use aws::AwsClients;
+use aws::{AwsClients, CalledBy, Metrics, or_explain};
 use ingest::{Config, Ingester};
 use pipeline::{SystemClock, SystemEntropy};
 
@@ -10,9 +10,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> Result<(), aws::LambdaError> {
     aws::init_tracing();
-    let config = Config::from_env()?;
+    let config = or_explain(Config::from_env(), CalledBy::Requests).await?;
     let clients = AwsClients::from_env().await;
     let (store, queue) = (clients.store(&config.table_prefix), clients.queue(&config.resolve_queue_url));
-    let ingester = &Ingester::new(store, queue, SystemClock, SystemEntropy).with_public_url(config.public_url);
-    aws::serve_http(|request, peer| ingester.handle(request, peer)).await
+    let metrics = &Metrics::of_process();
+    let ingester = Ingester::new(store, queue, SystemClock, SystemEntropy).with_public_url(config.public_url);
+    let ingester = &ingester.with_counters(metrics.counters().clone());
+    aws::serve_http(|request, peer| metrics.reporting(ingester.handle(request, peer))).await
 }

@@ -14,6 +14,8 @@ pub enum Route<'a> {
     Settings(&'a str),
     /// The browser library reports on its own health, which nobody here reads.
     Metrics,
+    /// Somebody asks whether calls can be taken.
+    Health,
 }
 
 impl<'a> Route<'a> {
@@ -30,6 +32,7 @@ impl<'a> Route<'a> {
             "account-event" => Self::Call(CallKind::AccountEvent),
             "batch" | "b" => Self::Batch,
             "m" => Self::Metrics,
+            "health" => Self::Health,
             other => {
                 let key = other.strip_prefix("projects/")?.strip_suffix("/settings")?;
                 if key.is_empty() || key.contains('/') {
@@ -43,7 +46,7 @@ impl<'a> Route<'a> {
     /// The method that it answers to.
     pub const fn method(&self) -> Method {
         match self {
-            Self::Settings(_) => Method::GET,
+            Self::Settings(_) | Self::Health => Method::GET,
             Self::Call(_) | Self::Batch | Self::Metrics => Method::POST,
         }
     }

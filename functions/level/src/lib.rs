@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod config;
+mod owners;
 
 use domain::{
     BatchId, Home, Timestamp, WorkspaceId,
@@ -8,7 +9,8 @@ use domain::{
     mutant::{Mutant, active},
     trigger::Trigger,
 };
-use futures::{StreamExt, stream};
+use futures::{StreamExt, lock::Mutex, stream};
+use owners::Owned;
 use pipeline::{
     AccountChanged, AccountScored, Change, Clock, Condition, Consistency, Entropy, Item, Outcome, Queue, Received, Stage, StageError,
     Store, Versioned, Write,
@@ -25,6 +27,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const CONCURRENCY: usize = 16;
 /// How often a home is tried again when somebody else wrote in between, before the message comes again.
 const ATTEMPTS: usize = 8;
+/// … and how often when accounts wait for the turns of an owner rule, which one after the other takes.
+const ATTEMPTS_AT_THE_WHEEL: usize = 64;
 /// How long the journal is kept: longer than any list goes without a refresh.
 const JOURNAL_LIFE_MS: i64 = 2 * domain::DAY_MS;
 /// Homes in one entry of the journal.
@@ -46,6 +50,8 @@ pub struct Leveler<S, Q, C, E> {
     changed: Q,
     clock: C,
     entropy: E,
+    /// Held while an owner is given: turns are taken one after the other, so that within this process nobody is in another one's way.
+    wheel: Mutex<()>,
 }
 
 impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> Leveler<S, Q, C, E> {
@@ -58,13 +64,16 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
             changed,
             clock,
             entropy,
+            wheel: Mutex::new(()),
         }
     }
 
     /// Brings the standing of a home up to its score record. Answers the standing, whose pending transitions are to be sent.
     async fn record(&self, workspace: &WorkspaceId, home: &Home, watched: &Watched) -> Result<Option<Versioned<Standing>>, StageError> {
-        for _ in 0..ATTEMPTS {
-            match self.try_record(workspace, home, watched).await {
+        let (mut attempts, mut most) = (0, ATTEMPTS);
+        while attempts < most {
+            attempts += 1;
+            match self.try_record(workspace, home, watched, &mut most).await {
                 Err(e) if e.is_conflict() => {}
                 other => return other,
             }
@@ -72,7 +81,14 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
         Err(StageError::retry("another worker wrote the standing at every attempt"))
     }
 
-    async fn try_record(&self, workspace: &WorkspaceId, home: &Home, watched: &Watched) -> Result<Option<Versioned<Standing>>, StageError> {
+    /// One attempt. Where the turn of an owner rule is waited for, `attempts` may be more.
+    async fn try_record(
+        &self,
+        workspace: &WorkspaceId,
+        home: &Home,
+        watched: &Watched,
+        attempts: &mut usize,
+    ) -> Result<Option<Versioned<Standing>>, StageError> {
         let Watched { thresholds, cells } = watched;
         let before = self.homes.standing(workspace, home, Consistency::Strong).await?;
         let Some(score) = self.homes.score(workspace, home, Consistency::Strong).await? else {
@@ -90,7 +106,21 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
         let model = self.models.at_least(workspace, known).await?;
         let leads = self.homes.lead_levels(workspace, home, Consistency::Strong).await?;
         let step = Step { model: &model, thresholds, cells, now, is_account: home.account().is_some() };
-        let outcome = step.take(before.as_ref().map(|before| &before.record), &leads.record, &score);
+        let mut outcome = step.take(before.as_ref().map(|before| &before.record), &leads.record, &score);
+        let level = outcome.standing.level.as_deref();
+        let (mut given, mut turn) = (Vec::new(), None);
+        match owners::owned(&self.homes, workspace, home.account(), &model, &score.record, level).await? {
+            Owned::Unruled => {}
+            Owned::Keeps(owner) => outcome.standing.owner = owner,
+            Owned::Gets(account, rule) => {
+                *attempts = ATTEMPTS_AT_THE_WHEEL;
+                turn = Some(self.wheel.lock().await);
+                if let Some((owner, writes)) = owners::give(self.homes.store(), workspace, *account, &rule, now).await? {
+                    outcome.standing.owner = Some(owner);
+                    given = writes;
+                }
+            }
+        }
         if let Some(until) = outcome.standing.dwell_until {
             self.homes.store().write(put_due(workspace, home, until, 0)?).await?;
         }
@@ -105,6 +135,7 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
         if outcome.lead_levels != leads.record {
             writes.push(put_record(lead_levels_key(workspace, home), leads.version, &outcome.lead_levels)?);
         }
+        writes.extend(given);
         match (writes.pop(), writes.is_empty()) {
             (Some(only), true) => self.homes.store().write(only).await?,
             (Some(last), false) => {
@@ -113,6 +144,7 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
             }
             (None, _) => {}
         }
+        drop(turn);
         Ok(Some(Versioned { version: version.saturating_add(1), record: outcome.standing }))
     }
 

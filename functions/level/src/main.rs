@@ -1,6 +1,6 @@
 //! The level function: wiring only.
 
-use aws::AwsClients;
+use aws::{AwsClients, CalledBy, Metrics, or_explain};
 use level::{Leveler, config::Config};
 use pipeline::{SystemClock, SystemEntropy};
 
@@ -10,10 +10,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> Result<(), aws::LambdaError> {
     aws::init_tracing();
-    let config = Config::from_env()?;
+    let config = or_explain(Config::from_env(), CalledBy::Events).await?;
     let clients = AwsClients::from_env().await;
     let store = clients.store(&config.table_prefix);
     let levelr = Leveler::new(store, clients.queue(&config.dispatch_queue_url), SystemClock, SystemEntropy);
     let dead = clients.dead_queue(&config.dead_queue_url, config.max_receives);
-    aws::serve_queue(levelr, clients.queue(&config.level_queue_url), dead).await
+    aws::serve_queue(levelr, clients.queue(&config.level_queue_url), dead, Metrics::of_process()).await
 }

@@ -9,6 +9,8 @@ pub struct Config {
     pub table_prefix: String,
     /// Where score reads.
     pub score_queue_url: String,
+    /// Where resolve reads.
+    pub resolve_queue_url: String,
     /// Where dispatch reads.
     pub dispatch_queue_url: String,
 }
@@ -20,6 +22,7 @@ impl Config {
         Ok(Self {
             table_prefix: environment.required("HARPOON_TABLE_PREFIX", "what the tables' names begin with")?,
             score_queue_url: environment.required("HARPOON_SCORE_QUEUE_URL", "the score queue's URL")?,
+            resolve_queue_url: environment.required("HARPOON_RESOLVE_QUEUE_URL", "the resolve queue's URL")?,
             dispatch_queue_url: environment.required("HARPOON_DISPATCH_QUEUE_URL", "the dispatch queue's URL")?,
         })
     }

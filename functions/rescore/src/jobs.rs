@@ -1,18 +1,20 @@
 //! Works on jobs, chunk by chunk: any number of workers, each of which may die at any moment.
 
+mod apply;
+mod percentiles;
 mod publish;
 mod walks;
 
 use domain::{Timestamp, WorkspaceId};
 use pipeline::{
-    AccountTouched, Clock, Queue, StageError, Store, StoreError, Versioned,
+    AccountTouched, Clock, EventsReceived, Queue, QueueError, StageError, Store, StoreError, Versioned,
     homes::HomeStore,
     jobs::{DueJob, JobKind, JobRecord, JobState, Jobs, Phase},
     models::Models,
     parcels::Parcels,
     rulesets::Rulesets,
 };
-use std::time::Duration;
+use std::{future::Future, time::Duration};
 
 /// How long one run works on jobs: well below an invocation's timeout.
 pub const BUDGET: Duration = Duration::from_secs(240);
@@ -41,7 +43,28 @@ pub(crate) enum Worked {
     Over(Box<JobRecord>),
 }
 
-/// Works on jobs.
+/// Where jobs send: homes that are to be scored, and parcels whose identities are to be placed again.
+#[derive(Debug, Clone)]
+pub struct Outlets<T, R> {
+    /// What score reads.
+    pub score: T,
+    /// What resolve reads.
+    pub resolve: R,
+}
+
+impl<T: Queue<AccountTouched>, R: Send + Sync + 'static> Queue<AccountTouched> for Outlets<T, R> {
+    fn send(&self, messages: Vec<AccountTouched>) -> impl Future<Output = Result<(), QueueError>> + Send {
+        self.score.send(messages)
+    }
+}
+
+impl<T: Send + Sync + 'static, R: Queue<EventsReceived>> Queue<EventsReceived> for Outlets<T, R> {
+    fn send(&self, messages: Vec<EventsReceived>) -> impl Future<Output = Result<(), QueueError>> + Send {
+        self.resolve.send(messages)
+    }
+}
+
+/// Works on jobs. `T` is where they send: [`Outlets`].
 #[derive(Debug)]
 pub struct JobRunner<S, T, C> {
     pub(crate) homes: HomeStore<S>,
@@ -53,8 +76,8 @@ pub struct JobRunner<S, T, C> {
     pub(crate) clock: C,
 }
 
-impl<S: Store + Clone, T: Queue<AccountTouched>, C: Clock + Clone> JobRunner<S, T, C> {
-    /// Over these ports; `touched` is what score reads.
+impl<S: Store + Clone, T, C: Clock + Clone> JobRunner<S, T, C> {
+    /// Over these ports.
     pub fn new(store: S, touched: T, clock: C) -> Self {
         Self {
             homes: HomeStore::new(store.clone()),
@@ -67,6 +90,13 @@ impl<S: Store + Clone, T: Queue<AccountTouched>, C: Clock + Clone> JobRunner<S, 
         }
     }
 
+    /// Whether a chunk that began at a moment has taken long enough.
+    pub(crate) fn is_late(&self, began: Timestamp) -> bool {
+        self.clock.now().millis_since(began) >= CHUNK_MS
+    }
+}
+
+impl<S: Store + Clone, T: Queue<AccountTouched> + Queue<EventsReceived>, C: Clock + Clone> JobRunner<S, T, C> {
     /// Works for about so long, as long as there are jobs that are not over. A job whose next chunk comes later is left to the next run.
     pub async fn run(&self, budget: Duration) -> Result<(), StageError> {
         let end = self.clock.now().plus_millis(i64::try_from(budget.as_millis()).unwrap_or(i64::MAX));
@@ -148,13 +178,11 @@ impl<S: Store + Clone, T: Queue<AccountTouched>, C: Clock + Clone> JobRunner<S, 
     async fn work(&self, workspace: &WorkspaceId, job: &Versioned<JobRecord>) -> Result<Worked, StageError> {
         match &job.record.kind {
             JobKind::Publish { .. } => self.publish(workspace, job).await,
+            JobKind::ApplyMapping { mapping, .. } => self.apply_mapping(workspace, job, *mapping).await,
+            JobKind::ApplyProfiles { .. } => self.apply_profiles(workspace, &job.record).await,
             JobKind::DryRun { .. } | JobKind::SurgePreview { .. } | JobKind::Coverage {} => self.walk(workspace, job).await,
+            JobKind::Percentiles { .. } => self.percentiles(workspace, job).await,
         }
-    }
-
-    /// Whether a chunk that began at a moment has taken long enough.
-    pub(crate) fn is_late(&self, began: Timestamp) -> bool {
-        self.clock.now().millis_since(began) >= CHUNK_MS
     }
 }
 

@@ -9,7 +9,7 @@ use domain::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use pipeline::{
-    AccountChanged, AccountTouched, Clock, Condition, Item, Key, Query, Queue, StageError, Store, Table, Write,
+    AccountChanged, AccountTouched, Clock, Condition, Counter, Counters, Item, Key, Query, Queue, StageError, Store, Table, Write,
     homes::put_due,
     notify::Deliveries,
     queue::{HOME_BYTES_PER_MESSAGE, HOMES_PER_MESSAGE, home_bytes},
@@ -37,6 +37,7 @@ pub struct Rescorer<S, T, D, C> {
     touched: T,
     changed: D,
     clock: C,
+    counters: Counters,
 }
 
 /// What a run enqueued.
@@ -50,8 +51,15 @@ pub struct Enqueued {
 
 impl<S: Store + Clone, T: Queue<AccountTouched>, D: Queue<AccountChanged>, C: Clock + Clone> Rescorer<S, T, D, C> {
     /// Over these ports.
-    pub const fn new(store: S, touched: T, changed: D, clock: C) -> Self {
-        Self { store, touched, changed, clock }
+    pub fn new(store: S, touched: T, changed: D, clock: C) -> Self {
+        Self { store, touched, changed, clock, counters: Counters::default() }
+    }
+
+    /// Counts what it enqueues here.
+    #[must_use]
+    pub fn with_counters(mut self, counters: Counters) -> Self {
+        self.counters = counters;
+        self
     }
 
     /// Enqueues everything that is due. Nothing is lost when a run is cut off: what was not removed is found by the next. A shard that can't be read does
@@ -75,6 +83,8 @@ impl<S: Store + Clone, T: Queue<AccountTouched>, D: Queue<AccountChanged>, C: Cl
                 Err(e) => first_error = first_error.or(Some(e)),
             }
         }
+        self.counters.add(Counter::AccountsDue, enqueued.accounts);
+        self.counters.add(Counter::DeliveriesDue, enqueued.deliveries);
         if enqueued != Enqueued::default() {
             tracing::info!(stage = "rescore", accounts = enqueued.accounts, deliveries = enqueued.deliveries, "due work was enqueued");
         }

@@ -1,6 +1,9 @@
 //! Folds an identity's parcels into its state and puts the state where it belongs.
 
-use crate::{Patience, Resolver, Touched, Work};
+use crate::{
+    Patience, Resolver, Touched, Work,
+    repeats::{self, Repeat},
+};
 use domain::{
     AccountId, BatchId, Home, IdentityKind, Shard, Shards, Timestamp,
     facts::Evidence,
@@ -36,6 +39,8 @@ enum Tried {
 struct Folding {
     state: IdentityState,
     changed: bool,
+    /// Whether everything was folded from the log, so that it can't be told which of the parcels an earlier attempt had folded.
+    again: bool,
     /// What folding again sealed, to be stored before the state.
     sealed: Option<(Sealed, IdentityState)>,
 }
@@ -72,10 +77,15 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         // An eventual read of the mapping is half as dear; whatever it misses shows when the state is not found or not as
         // read, and then the mapping is read again, strongly consistent.
         let mut consistency = Consistency::Eventual;
+        let mut repeats = Vec::new();
         let mut joined = if patience == Patience::Full { Some(self.with_waiting(work).await?) } else { None };
         for _ in 0..ATTEMPTS {
-            match self.try_fold(joined.as_ref().unwrap_or(work), model, consistency).await {
-                Ok(Tried::Done(folded)) => return Ok(folded),
+            repeats.clear();
+            match self.try_fold(joined.as_ref().unwrap_or(work), model, consistency, &mut repeats).await {
+                Ok(Tried::Done(folded)) => {
+                    repeats::log(work, &repeats);
+                    return Ok(folded);
+                }
                 Ok(Tried::Again) => {}
                 Err(e) if e.is_conflict() && patience == Patience::Full => joined = Some(self.with_waiting(work).await?),
                 Err(e) => return Err(e),
@@ -101,13 +111,19 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         Ok(joined)
     }
 
-    async fn try_fold(&self, work: &Work, model: &Arc<Model>, consistency: Consistency) -> Result<Tried, StageError> {
+    async fn try_fold(
+        &self,
+        work: &Work,
+        model: &Arc<Model>,
+        consistency: Consistency,
+        repeats: &mut Vec<Repeat>,
+    ) -> Result<Tried, StageError> {
         let id = work.identity.id();
         let Some(mapping) = self.homes.mapping(&work.workspace, &id, consistency).await? else {
             if consistency == Consistency::Eventual {
                 return Ok(Tried::Again);
             }
-            return self.create(work, model).await;
+            return self.create(work, model, repeats).await;
         };
         let mut stored = self.homes.state(&work.workspace, &mapping.record).await?;
         if stored.is_none() && active(Mutant::FoldCreatesState) {
@@ -125,9 +141,9 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             }
             return Ok(Tried::Again);
         };
-        let mut folding = self.folded(work, &stored, model).await?;
+        let mut folding = self.folded(work, &stored, model, repeats).await?;
         // A parcel that was folded by an earlier attempt may lack what should have followed.
-        let news = !folding.changed || stored.state.facts.said.differs(&folding.state.facts.said);
+        let news = !folding.changed || folding.again || stored.state.facts.said.differs(&folding.state.facts.said);
         let home_news = news || mapping.record.resolution.method == Method::Unresolved;
         let (home, resolution) = if home_news {
             self.place(work, &mapping.record, &folding.state, model).await?
@@ -143,8 +159,8 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         Ok(Tried::Done(Folded { mapping, state: folding.state, news, changed: folding.changed, left: None }))
     }
 
-    /// Folds all parcels into a read state.
-    async fn folded(&self, work: &Work, stored: &StoredState, model: &Model) -> Result<Folding, StageError> {
+    /// Folds all parcels into a read state, and notes the events that were counted before.
+    async fn folded(&self, work: &Work, stored: &StoredState, model: &Model, repeats: &mut Vec<Repeat>) -> Result<Folding, StageError> {
         let now = self.now();
         let (matcher, mapping) = (&model.matcher, &model.document.mapping);
         let mut state = stored.state.clone();
@@ -158,12 +174,17 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
                 spilled = Some(read);
             }
             match fold {
-                Fold::Added(new) => added += new,
+                Fold::Added(new) => {
+                    added += new;
+                    if new < events.len() {
+                        repeats::note(repeats, *batch, &state.repeated(*batch, events, spilled.as_ref()));
+                    }
+                }
                 Fold::Doubt | Fold::NeedsSpilled => return self.refolded(work, stored, model).await,
             }
         }
         // Parcels of which every event was counted before change nothing that would have to be stored.
-        Ok(Folding { state, changed: added > 0, sealed: None })
+        Ok(Folding { state, changed: added > 0, again: false, sealed: None })
     }
 
     /// The ids that left the window and may be those of the parcels.
@@ -188,7 +209,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
         let after = again.after();
         self.parcels.each(&work.workspace, &id, after, now, |parcel| again.add(parcel.batch, &parcel.events, matcher, mapping)).await?;
         let Refolded { state, sealed } = again.finish();
-        Ok(Folding { state, changed: true, sealed })
+        Ok(Folding { state, changed: true, again: true, sealed })
     }
 
     /// Stores what must be there before the state is: ids that leave the window, and what was sealed.
@@ -212,11 +233,11 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
     }
 
     /// The first sight of an identity: mapping and state are made together.
-    async fn create(&self, work: &Work, model: &Arc<Model>) -> Result<Tried, StageError> {
+    async fn create(&self, work: &Work, model: &Arc<Model>, repeats: &mut Vec<Repeat>) -> Result<Tried, StageError> {
         let id = work.identity.id();
         let shard = Shard::of(work.identity.kind, id, None);
         let blank = StoredState { identity: id, shard, version: 0, state: IdentityState::new(work.identity.clone(), &model.matcher) };
-        let mut folding = self.folded(work, &blank, model).await?;
+        let mut folding = self.folded(work, &blank, model, repeats).await?;
         let mut mapping = IdentityMapping {
             identity: work.identity.clone(),
             home: Home::Lead(id),

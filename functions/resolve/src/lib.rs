@@ -5,6 +5,7 @@ pub mod config;
 mod fold;
 mod identities;
 mod own_fields;
+mod repeats;
 
 use domain::{
     BatchId, Home, Identity, IdentityId, Shards, Timestamp, WorkspaceId,

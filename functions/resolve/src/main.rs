@@ -1,6 +1,6 @@
 //! The resolve function: wiring only.
 
-use aws::AwsClients;
+use aws::{AwsClients, CalledBy, Metrics, or_explain};
 use pipeline::SystemClock;
 use resolve::{Resolver, config::Config};
 
@@ -10,10 +10,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> Result<(), aws::LambdaError> {
     aws::init_tracing();
-    let config = Config::from_env()?;
+    let config = or_explain(Config::from_env(), CalledBy::Events).await?;
     let clients = AwsClients::from_env().await;
     let store = clients.store(&config.table_prefix);
     let resolver = Resolver::new(store, clients.queue(&config.score_queue_url), SystemClock);
     let dead = clients.dead_queue(&config.dead_queue_url, config.max_receives);
-    aws::serve_queue(resolver, clients.queue(&config.resolve_queue_url), dead).await
+    aws::serve_queue(resolver, clients.queue(&config.resolve_queue_url), dead, Metrics::of_process()).await
 }

@@ -4,12 +4,12 @@
 use aws_lambda_events::event::sqs::SqsMessage;
 pub use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent};
 use domain::{
-    Timestamp,
+    BatchId, Timestamp,
     mutant::{Mutant, active},
 };
 use futures::FutureExt;
 use pipeline::{
-    Outcome, Queue, QueueError, Received, Stage, StageError,
+    Counter, Counters, Message, Outcome, Queue, QueueError, Received, Stage, StageError,
     messages::{self, MessageError},
 };
 use std::{
@@ -119,12 +119,18 @@ struct Arrived {
     id: String,
     count: u32,
     body: String,
+    correlation: Option<BatchId>,
 }
 
 impl Arrived {
     fn of(record: SqsMessage) -> Self {
         let count = record.attributes.get(RECEIVE_COUNT).and_then(|n| n.parse().ok()).unwrap_or(1);
-        Self { id: record.message_id.unwrap_or_default(), count, body: record.body.unwrap_or_default() }
+        Self { id: record.message_id.unwrap_or_default(), count, body: record.body.unwrap_or_default(), correlation: None }
+    }
+
+    /// As a log line has it.
+    fn correlation_id(&self) -> Option<tracing::field::DisplayValue<BatchId>> {
+        self.correlation.map(tracing::field::display)
     }
 }
 
@@ -140,15 +146,26 @@ where
     Q: Queue<S::Input>,
     D: DeadQueue,
 {
+    handle_sqs_counting(stage, event, own, dead, &Counters::default()).await
+}
+
+/// As [`handle_sqs`], and counts what became of the messages.
+pub async fn handle_sqs_counting<S, Q, D>(stage: &S, event: SqsEvent, own: &Q, dead: &D, counters: &Counters) -> SqsBatchResponse
+where
+    S: Stage,
+    Q: Queue<S::Input>,
+    D: DeadQueue,
+{
     let started = Instant::now();
-    let settling = Settling { stage: S::NAME, own, dead, started };
+    let settling = Settling { stage: S::NAME, own, dead, started, counters };
     let mut response = SqsBatchResponse::default();
     let mut arrived = Vec::new();
     let mut batch = Vec::new();
     for record in event.records {
-        let record = Arrived::of(record);
+        let mut record = Arrived::of(record);
         match messages::decode::<S::Input>(&record.body) {
             Ok(message) => {
+                record.correlation = message.correlation();
                 batch.push(Received { message_id: record.id.clone(), receive_count: record.count, message });
                 arrived.push(record);
             }
@@ -240,6 +257,7 @@ struct Settling<'a, Q, D> {
     own: &'a Q,
     dead: &'a D,
     started: Instant,
+    counters: &'a Counters,
 }
 
 impl<Q, D: DeadQueue> Settling<'_, Q, D> {
@@ -249,14 +267,23 @@ impl<Q, D: DeadQueue> Settling<'_, Q, D> {
 
     async fn settle<M>(&self, record: &Arrived, outcome: Outcome<M>) -> bool
     where
-        M: messages::Message,
+        M: Message,
         Q: Queue<M>,
     {
         let (stage, id, receive_count) = (self.stage, record.id.as_str(), record.count);
         match outcome {
             Outcome::Done => {
-                let duration_ms = self.duration_ms();
-                tracing::info!(stage, message.id = id, outcome = "done", receive_count, duration_ms, "the message is done");
+                let (duration_ms, correlation) = (self.duration_ms(), record.correlation_id());
+                tracing::info!(
+                    stage,
+                    message.id = id,
+                    correlation.id = correlation,
+                    outcome = "done",
+                    receive_count,
+                    duration_ms,
+                    "the message is done"
+                );
+                self.counters.add(Counter::MessagesDone, 1);
                 true
             }
             Outcome::Failed(StageError::Reject { reason }) => self.reject(record, &reason).await,
@@ -266,9 +293,12 @@ impl<Q, D: DeadQueue> Settling<'_, Q, D> {
                 match self.split(retry, reject).await {
                     Ok(()) => {
                         let duration_ms = self.duration_ms();
+                        self.counters.add(Counter::MessagesSplit, 1);
+                        self.counters.add(Counter::MessagesParked, rejected);
                         tracing::warn!(
                             stage,
                             message.id = id,
+                            correlation.id = record.correlation_id(),
                             outcome = "split",
                             receive_count,
                             retried,
@@ -286,7 +316,7 @@ impl<Q, D: DeadQueue> Settling<'_, Q, D> {
 
     async fn split<M>(&self, retry: Vec<M>, reject: Vec<(M, String)>) -> Result<(), QueueError>
     where
-        M: messages::Message,
+        M: Message,
         Q: Queue<M>,
     {
         if active(Mutant::SplitLost) {
@@ -304,15 +334,27 @@ impl<Q, D: DeadQueue> Settling<'_, Q, D> {
         let (stage, id, receive_count) = (self.stage, record.id.as_str(), record.count);
         match self.dead.park(&record.body, reason, stage).await {
             Ok(()) => {
-                let duration_ms = self.duration_ms();
-                tracing::error!(stage, message.id = id, outcome = "rejected", receive_count, duration_ms, reason, "the message was parked");
+                let (duration_ms, correlation) = (self.duration_ms(), record.correlation_id());
+                self.counters.add(Counter::MessagesParked, 1);
+                tracing::error!(
+                    stage,
+                    message.id = id,
+                    correlation.id = correlation,
+                    outcome = "rejected",
+                    receive_count,
+                    duration_ms,
+                    reason,
+                    "the message was parked"
+                );
                 true
             }
             Err(error) => {
                 let error = chain(&error);
+                self.counters.add(Counter::MessagesRetried, 1);
                 tracing::error!(
                     stage,
                     message.id = id,
+                    correlation.id = record.correlation_id(),
                     outcome = "retry",
                     receive_count,
                     duration_ms = self.duration_ms(),
@@ -330,8 +372,18 @@ impl<Q, D: DeadQueue> Settling<'_, Q, D> {
         if self.dead.max_receives().is_some_and(|max| receive_count >= max) {
             return self.reject(record, &format!("failed {receive_count} times, at last: {error}")).await;
         }
-        let duration_ms = self.duration_ms();
-        tracing::warn!(stage, message.id = id, outcome = "retry", receive_count, duration_ms, error, "the message will come again");
+        let (duration_ms, correlation) = (self.duration_ms(), record.correlation_id());
+        self.counters.add(Counter::MessagesRetried, 1);
+        tracing::warn!(
+            stage,
+            message.id = id,
+            correlation.id = correlation,
+            outcome = "retry",
+            receive_count,
+            duration_ms,
+            error,
+            "the message will come again"
+        );
         false
     }
 }

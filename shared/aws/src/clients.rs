@@ -2,6 +2,7 @@
 
 use crate::{
     dynamo::DynamoStore,
+    kms::KmsSecrets,
     sqs::{SqsDeadQueue, SqsQueue},
 };
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
@@ -53,6 +54,16 @@ impl AwsClients {
     /// The store whose tables' names begin with `prefix`, such as `harpoon-`.
     pub fn store(&self, prefix: &str) -> DynamoStore {
         DynamoStore::new(aws_sdk_dynamodb::Client::new(&self.config), prefix)
+    }
+
+    /// Secrets under the KMS key with this ARN, key id or alias.
+    pub fn secrets(&self, key: &str) -> KmsSecrets {
+        KmsSecrets::new(aws_sdk_kms::Client::new(&self.config), key)
+    }
+
+    /// The client that queues share.
+    pub(crate) fn sqs(&self) -> aws_sdk_sqs::Client {
+        aws_sdk_sqs::Client::new(&self.config)
     }
 
     /// The queue at this URL.

@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::{
     error::BuildError,
     types::{AttributeValue, ConditionCheck, ConsumedCapacity, Delete, KeysAndAttributes, Put, ReturnConsumedCapacity, TransactWriteItem},
 };
-use errors::{refused, translate, translate_transaction};
+use errors::{Place, refused, translate, translate_transaction};
 use futures::{StreamExt, TryStreamExt, stream};
 use items::{attributes, condition, item, key_attributes};
 use pipeline::{Consistency, Item, Key, Page, Query, Scan, ScanPage, Store, StoreError, Table, Write, store::Condition};
@@ -91,6 +91,11 @@ impl DynamoStore {
         Ok(())
     }
 
+    /// Where its tables are, for errors.
+    fn place(&self) -> Place<'_> {
+        Place { prefix: &self.prefix, region: self.client.config().region().map(AsRef::as_ref) }
+    }
+
     fn table(&self, table: Table) -> String {
         format!("{}{}", self.prefix, table.as_str())
     }
@@ -123,7 +128,7 @@ impl DynamoStore {
             .set_return_consumed_capacity(self.wanted_capacity())
             .send()
             .await
-            .map_err(|error| translate(error, &item.key))?;
+            .map_err(|error| translate(&error, &item.key, self.place()))?;
         self.count("PutItem", answer.consumed_capacity());
         Ok(())
     }
@@ -140,7 +145,7 @@ impl DynamoStore {
             .set_return_consumed_capacity(self.wanted_capacity())
             .send()
             .await
-            .map_err(|error| translate(error, key))?;
+            .map_err(|error| translate(&error, key, self.place()))?;
         self.count("DeleteItem", answer.consumed_capacity());
         Ok(())
     }
@@ -213,7 +218,7 @@ impl DynamoStore {
                 .set_return_consumed_capacity(self.wanted_capacity())
                 .send()
                 .await
-                .map_err(|error| translate(error, first))?;
+                .map_err(|error| translate(&error, first, self.place()))?;
             self.count("BatchGetItem", answer.consumed_capacity());
             for (name, found) in answer.responses.unwrap_or_default() {
                 if let Some(table) = tables.get(&name) {
@@ -290,7 +295,7 @@ impl Store for DynamoStore {
             .set_return_consumed_capacity(self.wanted_capacity())
             .send()
             .await
-            .map_err(|error| translate(error, key))?;
+            .map_err(|error| translate(&error, key, self.place()))?;
         self.count("GetItem", answer.consumed_capacity());
         answer.item.map(|attributes| item(key.table, attributes)).transpose()
     }
@@ -322,7 +327,8 @@ impl Store for DynamoStore {
         for (name, value) in range.values {
             request = request.expression_attribute_values(name, AttributeValue::S(value));
         }
-        let answer = request.send().await.map_err(|error| translate(error, &Key::new(query.table, query.pk.as_str(), "")))?;
+        let answer =
+            request.send().await.map_err(|error| translate(&error, &Key::new(query.table, query.pk.as_str(), ""), self.place()))?;
         self.count("Query", answer.consumed_capacity());
         let next = answer.last_evaluated_key.and_then(|mut key| match key.remove("sk") {
             Some(AttributeValue::S(sk)) => Some(sk),
@@ -352,7 +358,7 @@ impl Store for DynamoStore {
             .set_return_consumed_capacity(self.wanted_capacity())
             .send()
             .await
-            .map_err(|error| translate(error, &Key::new(scan.table, "", "")))?;
+            .map_err(|error| translate(&error, &Key::new(scan.table, "", ""), self.place()))?;
         self.count("Scan", answer.consumed_capacity());
         let next = answer.last_evaluated_key.and_then(|mut key| match (key.remove("pk"), key.remove("sk")) {
             (Some(AttributeValue::S(pk)), Some(AttributeValue::S(sk))) => Some(Key::new(scan.table, pk, sk)),
@@ -392,7 +398,7 @@ impl Store for DynamoStore {
             .set_return_consumed_capacity(self.wanted_capacity())
             .send()
             .await
-            .map_err(|error| translate_transaction(error, &writes))?;
+            .map_err(|error| translate_transaction(&error, &writes, self.place()))?;
         self.count("TransactWriteItems", answer.consumed_capacity());
         Ok(())
     }

@@ -1,13 +1,24 @@
 //! The entry points of functions. A function's `main` makes its adapters and calls one of them.
 
-use crate::batch::{DeadQueue, SqsEvent, chain, handle_sqs};
+use crate::{
+    batch::{DeadQueue, SqsEvent, chain, handle_sqs_counting},
+    metrics::Metrics,
+};
 use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
 use http_body_util::Full;
 use lambda_http::{RequestExt, request::RequestContext};
-use lambda_runtime::{LambdaEvent, service_fn};
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use pipeline::{Queue, Stage};
 use serde::de::IgnoredAny;
-use std::{convert::Infallible, error::Error, future::Future, net::IpAddr};
+use serde_json::json;
+use std::{
+    convert::Infallible,
+    error::Error,
+    fmt,
+    future::{Future, ready},
+    net::IpAddr,
+};
 use tracing_subscriber::EnvFilter;
 
 /// Why a function could not start or answer.
@@ -24,19 +35,88 @@ pub fn init_tracing() {
     let _ = logs.try_init();
 }
 
-/// Serves the SQS events of one stage until Lambda ends the process.
+/// What calls a function; it decides how the function says that it can't work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CalledBy {
+    /// HTTP requests, which are answered with 503.
+    Requests,
+    /// Events of a queue or a schedule, whose invocations fail: messages stay in their queue, and the alarm on errors goes off.
+    Events,
+}
+
+/// Why an invocation fails, when the log says so already.
+#[derive(Clone)]
+struct Told {
+    kind: &'static str,
+    message: String,
+}
+
+/// The runtime logs this form once more, and one line is enough.
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the invocation failed; an earlier line says why")
+    }
+}
+
+impl From<Told> for Diagnostic {
+    fn from(told: Told) -> Self {
+        Self { error_type: told.kind.to_owned(), error_message: told.message }
+    }
+}
+
+/// Gives back what a function can't work without. If that could not be made, the reason is logged once, and then every
+/// invocation is told it until Lambda ends the process. A function that ended by itself would be started again at every event, and all that
+/// people saw would be that it ended.
+///
+/// # Errors
+/// It could not be made, and the Lambda runtime API can't be used either.
+pub async fn or_explain<T, E: Error>(made: Result<T, E>, called_by: CalledBy) -> Result<T, LambdaError> {
+    let error = match made {
+        Ok(made) => return Ok(made),
+        Err(error) => chain(&error),
+    };
+    tracing::error!(error, "the function can't work as it is configured");
+    match called_by {
+        CalledBy::Requests => serve_http(|_, _| ready(not_configured(&error))).await?,
+        CalledBy::Events => {
+            let told = &Told { kind: "Configuration", message: error.clone() };
+            lambda_runtime::run(service_fn(|_: LambdaEvent<IgnoredAny>| ready(Err::<(), Told>(told.clone())))).await?;
+        }
+    }
+    Err(error.into())
+}
+
+/// The answer of a function that can't work: a problem (RFC 9457) that says why. It repeats no value of the environment.
+fn not_configured(error: &str) -> http::Response<Bytes> {
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let body = json!({
+        "type": "urn:harpoon:problem:not-configured", "title": "Not configured", "status": status.as_u16(),
+        "detail": format!("the function can't work as it is configured: {error}"),
+    });
+    let mut response = http::Response::new(Bytes::from(body.to_string()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+    // Browsers show it to the page that called.
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    response
+}
+
+/// Serves the SQS events of one stage until Lambda ends the process. After each the counters are written.
 ///
 /// # Errors
 /// The Lambda runtime API can't be used.
-pub async fn serve_queue<S, Q, D>(stage: S, own: Q, dead: D) -> Result<(), LambdaError>
+pub async fn serve_queue<S, Q, D>(stage: S, own: Q, dead: D, metrics: Metrics) -> Result<(), LambdaError>
 where
     S: Stage,
     Q: Queue<S::Input>,
     D: DeadQueue,
 {
-    let (stage, own, dead) = (&stage, &own, &dead);
+    let (stage, own, dead, metrics) = (&stage, &own, &dead, &metrics);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<SqsEvent>| async move {
-        Ok::<_, LambdaError>(handle_sqs(stage, event.payload, own, dead).await)
+        let handled = handle_sqs_counting(stage, event.payload, own, dead, metrics.counters());
+        Ok::<_, LambdaError>(metrics.reporting(handled).await)
     }))
     .await
 }
@@ -54,11 +134,11 @@ where
 {
     let run = &run;
     lambda_runtime::run(service_fn(move |_: LambdaEvent<IgnoredAny>| async move {
-        let outcome = run().await;
-        if let Err(error) = &outcome {
-            tracing::error!(stage = name, error = chain(error), "the scheduled run failed");
-        }
-        outcome.map_err(LambdaError::from)
+        run().await.map_err(|error| {
+            let message = chain(&error);
+            tracing::error!(stage = name, error = message, "the scheduled run failed");
+            Told { kind: "ScheduledRun", message }
+        })
     }))
     .await
 }
@@ -101,6 +181,37 @@ fn peer(request: &lambda_http::Request) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pipeline::environment::EnvironmentError;
+    use serde_json::Value;
+
+    const MISSING: EnvironmentError = EnvironmentError { name: "HARPOON_TABLE_PREFIX", expected: "what the tables' names begin with" };
+
+    #[test]
+    fn requests_to_a_function_without_its_configuration_are_told_the_variable() {
+        let response = not_configured(&chain(&MISSING));
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        let body: Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(body["status"], 503);
+        assert_eq!(
+            body["detail"],
+            "the function can't work as it is configured: the environment variable `HARPOON_TABLE_PREFIX` must be what the tables' names begin with"
+        );
+    }
+
+    #[test]
+    fn an_invocation_that_fails_says_why_to_lambda_and_not_once_more_to_the_log() {
+        let told = Told { kind: "Configuration", message: chain(&MISSING) };
+        assert!(!format!("{told:?}").contains("HARPOON_TABLE_PREFIX"));
+        let diagnostic = Diagnostic::from(told);
+        assert_eq!(diagnostic.error_type, "Configuration");
+        assert!(diagnostic.error_message.contains("HARPOON_TABLE_PREFIX"));
+    }
+
+    #[tokio::test]
+    async fn what_could_be_made_is_given_back() {
+        assert_eq!(or_explain(Ok::<_, EnvironmentError>(7), CalledBy::Events).await.unwrap(), 7);
+    }
 
     /// The event that an HTTP API of payload version 2.0 sends, from the documentation of API Gateway.
     const EVENT: &str = r#"{

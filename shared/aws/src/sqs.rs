@@ -1,6 +1,6 @@
 //! The queue ports on SQS.
 
-use crate::batch::DeadQueue;
+use crate::{batch::DeadQueue, failed::Failed};
 use aws_sdk_sqs::{
     Client,
     config::http::HttpResponse,
@@ -68,7 +68,8 @@ fn calls(bodies: Vec<String>) -> Vec<Vec<String>> {
     calls
 }
 
-fn translate<E>(error: SdkError<E, HttpResponse>) -> QueueError
+/// Translates what a request to the queue at this URL failed with.
+pub(crate) fn translate<E>(error: &SdkError<E, HttpResponse>, client: &Client, url: &str) -> QueueError
 where
     E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
@@ -78,7 +79,7 @@ where
         "BatchRequestTooLong" | "InvalidMessageContents" | "MessageTooLong" | "InvalidParameterValue" => {
             QueueError::Refused { reason: error.as_service_error().and_then(ProvideErrorMetadata::message).unwrap_or(&code).to_owned() }
         }
-        _ => QueueError::Unavailable { source: Box::new(error) },
+        _ => QueueError::Unavailable { source: Box::new(Failed::new("queue", url, client.config().region().map(AsRef::as_ref), error)) },
     }
 }
 
@@ -92,7 +93,7 @@ impl<M: Message> SqsQueue<M> {
                 entries.push(entry.map_err(|e| QueueError::Refused { reason: e.to_string() })?);
             }
             let request = self.client.send_message_batch().queue_url(&self.url).set_entries(Some(entries));
-            let answer = request.send().await.map_err(translate)?;
+            let answer = request.send().await.map_err(|error| translate(&error, &self.client, &self.url))?;
             let failed = answer.failed();
             if let Some(entry) = failed.iter().find(|entry| entry.sender_fault()) {
                 return Err(QueueError::Refused { reason: entry.code().to_owned() });
@@ -151,7 +152,7 @@ impl DeadQueue for SqsDeadQueue {
         let (reason, stage) = (attribute(reason)?, attribute(stage)?);
         let request = self.client.send_message().queue_url(&self.url).message_body(body);
         let request = request.message_attributes("reason", reason).message_attributes("stage", stage);
-        request.send().await.map(drop).map_err(translate)
+        request.send().await.map(drop).map_err(|error| translate(&error, &self.client, &self.url))
     }
 
     fn max_receives(&self) -> Option<u32> {

@@ -1,10 +1,12 @@
-//! The model as it would be with a ruleset in its place: what a dry run compares with the model in force.
+//! The model as it would be with a ruleset in its place: what publications put into force, and what dry runs compare with the model in force.
 
 use crate::{
     Day,
     engagement::{MatchingPart, PartId},
     model::{Beside, ModelDocument},
-    ruleset::{Content, RulesetId, RulesetKind},
+    ruleset::{Content, LevelContent, RulesetId, RulesetKind},
+    segments::{SegmentLevels, level_of},
+    trigger::LevelOf,
 };
 use std::collections::BTreeSet;
 
@@ -28,37 +30,70 @@ pub struct Days {
     pub ends_on: Option<Day>,
 }
 
+/// Where a ruleset stands in a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It drives levels.
+    Primary,
+    /// It is used beside the primary one, on its days or for its segment.
+    Beside,
+    /// The model does not hold it.
+    Nowhere,
+}
+
 impl ModelDocument {
     /// The model with this content in its place: as the primary ruleset of its kind if it is that already or `as_primary` says so, else beside
-    /// it on its days. A primary ruleset of fields or events whose place is taken goes on beside. Level rulesets are always primary.
+    /// it on its days. A primary ruleset of fields or events whose place is taken goes on beside. Levels with a segment take their place among the
+    /// segments, behind the others when they are new; levels without one are always primary.
     pub fn with(&self, kind: RulesetKind, content: &Content, days: Days, as_primary: bool) -> Candidate {
         let mut document = self.clone();
         let drives_levels = as_primary || kind.is_of_levels() || self.primary_id(kind) == content.id();
-        match (kind, content.clone()) {
-            (RulesetKind::Account, Content::Account(ruleset)) => {
-                put((&mut document.account, &mut document.other_accounts), ruleset, |ruleset| &ruleset.id, days, drives_levels);
+        match (level_of(kind), content) {
+            (Some(of), Content::Levels(levels)) => {
+                let segments = document.segments_mut(of);
+                if !as_primary && levels.segment.is_none() && segments.iter().any(|segment| segment.ruleset.id == levels.ruleset.id) {
+                    // It had a segment and is to have none: it is not used then.
+                    segments.retain(|segment| segment.ruleset.id != levels.ruleset.id);
+                } else {
+                    document.put_levels(of, levels.clone());
+                }
             }
-            (RulesetKind::Engagement, Content::Engagement(ruleset)) => {
-                put((&mut document.engagement, &mut document.other_engagements), ruleset, |ruleset| &ruleset.id, days, drives_levels);
+            _ if drives_levels => {
+                let before = self.primary(kind);
+                document.put_primary(kind, content.clone());
+                if before.id() != content.id() {
+                    document.put_beside(kind, before, Days::default());
+                }
             }
-            (RulesetKind::AccountLevels, Content::Levels(ruleset)) => document.account_levels = ruleset,
-            (RulesetKind::LeadLevels, Content::Levels(ruleset)) => document.lead_levels = ruleset,
-            (RulesetKind::EngagementLevels, Content::Levels(ruleset)) => document.engagement_levels = ruleset,
-            // A content of another kind has no place there.
-            _ => {}
+            _ => document.put_beside(kind, content.clone(), days),
         }
-        self.followed_by(document, drives_levels)
+        let new_parts = self.parts_new_in(&document);
+        document.kept_parts = self.parts_kept_for(&document);
+        document.version = self.version.saturating_add(1);
+        document.published = None;
+        Candidate { document, new_parts, drives_levels }
     }
 
-    /// The model without a ruleset that is scored beside the primary one.
-    pub fn without(&self, kind: RulesetKind, id: &RulesetId) -> Candidate {
-        let mut document = self.clone();
-        match kind {
-            RulesetKind::Account => document.other_accounts.retain(|other| other.ruleset.id != id.as_str()),
-            RulesetKind::Engagement => document.other_engagements.retain(|other| other.ruleset.id != id.as_str()),
-            RulesetKind::AccountLevels | RulesetKind::LeadLevels | RulesetKind::EngagementLevels => {}
+    /// Where a ruleset stands.
+    pub fn place_of(&self, kind: RulesetKind, id: &RulesetId) -> Place {
+        if self.primary_id(kind) == id.as_str() {
+            Place::Primary
+        } else if self.beside(kind, id).is_some() {
+            Place::Beside
+        } else {
+            Place::Nowhere
         }
-        self.followed_by(document, false)
+    }
+
+    /// The primary ruleset of a kind.
+    pub fn primary(&self, kind: RulesetKind) -> Content {
+        match kind {
+            RulesetKind::Account => Content::Account(self.account.clone()),
+            RulesetKind::Engagement => Content::Engagement(self.engagement.clone()),
+            RulesetKind::AccountLevels => Content::Levels(self.account_levels.clone().into()),
+            RulesetKind::LeadLevels => Content::Levels(self.lead_levels.clone().into()),
+            RulesetKind::EngagementLevels => Content::Levels(self.engagement_levels.clone().into()),
+        }
     }
 
     /// The id of the primary ruleset of a kind.
@@ -72,22 +107,138 @@ impl ModelDocument {
         }
     }
 
-    /// What states are counted by.
-    pub fn parts(&self) -> BTreeSet<PartId> {
-        self.matching_parts().map(MatchingPart::id).collect()
+    /// Every ruleset of a kind that is used beside the primary one, with its days; of levels those of segments, which have none.
+    pub fn all_beside(&self, kind: RulesetKind) -> Vec<Beside<Content>> {
+        fn of<R: Clone>(others: &[Beside<R>], content: impl Fn(R) -> Content) -> Vec<Beside<Content>> {
+            let as_content =
+                |other: &Beside<R>| Beside { ruleset: content(other.ruleset.clone()), starts_on: other.starts_on, ends_on: other.ends_on };
+            others.iter().map(as_content).collect()
+        }
+        match kind {
+            RulesetKind::Account => of(&self.other_accounts, Content::Account),
+            RulesetKind::Engagement => of(&self.other_engagements, Content::Engagement),
+            RulesetKind::AccountLevels | RulesetKind::LeadLevels | RulesetKind::EngagementLevels => {
+                let segments = level_of(kind).map(|of| self.segments(of)).unwrap_or_default();
+                let content = |segment: &SegmentLevels| {
+                    Content::Levels(LevelContent { segment: Some(segment.when.clone()), ..LevelContent::from(segment.ruleset.clone()) })
+                };
+                segments.iter().map(|segment| Beside { ruleset: content(segment), starts_on: None, ends_on: None }).collect()
+            }
+        }
     }
 
-    /// As the next version. Whatever states are counted by now stays counted, so that without new parts no state has to be folded again.
-    fn followed_by(&self, mut document: ModelDocument, drives_levels: bool) -> Candidate {
-        let known = self.parts();
-        let asked: BTreeSet<PartId> = document.rule_parts().map(MatchingPart::id).collect();
-        let mut seen = known.clone();
-        let new_parts = document.rule_parts().filter(|part| seen.insert(part.id())).cloned().collect();
-        let mut seen = asked;
-        document.kept_parts = self.matching_parts().filter(|part| seen.insert(part.id())).cloned().collect();
-        document.version = self.version.saturating_add(1);
-        document.published = None;
-        Candidate { document, new_parts, drives_levels }
+    /// A ruleset that is used beside the primary one, with its days.
+    pub fn beside(&self, kind: RulesetKind, id: &RulesetId) -> Option<Beside<Content>> {
+        self.all_beside(kind).into_iter().find(|other| other.ruleset.id() == id.as_str())
+    }
+
+    /// The content of a ruleset as the model holds it, whether as the primary one or beside it.
+    pub fn holds(&self, kind: RulesetKind, id: &RulesetId) -> Option<Content> {
+        if self.primary_id(kind) == id.as_str() { Some(self.primary(kind)) } else { self.beside(kind, id).map(|other| other.ruleset) }
+    }
+
+    /// Takes a ruleset out of those that are used beside the primary one.
+    pub fn take_out(&mut self, kind: RulesetKind, id: &RulesetId) {
+        match kind {
+            RulesetKind::Account => self.other_accounts.retain(|other| other.ruleset.id != id.as_str()),
+            RulesetKind::Engagement => self.other_engagements.retain(|other| other.ruleset.id != id.as_str()),
+            RulesetKind::AccountLevels | RulesetKind::LeadLevels | RulesetKind::EngagementLevels => {
+                if let Some(of) = level_of(kind) {
+                    self.segments_mut(of).retain(|segment| segment.ruleset.id != id.as_str());
+                }
+            }
+        }
+    }
+
+    /// Puts a ruleset among those that are used beside the primary one: of fields or events in the order of their ids, levels among the segments,
+    /// behind the others when they are new. Levels without a segment have no such place.
+    pub fn put_beside(&mut self, kind: RulesetKind, content: Content, days: Days) {
+        match content {
+            Content::Account(ruleset) => put_among(&mut self.other_accounts, ruleset, |ruleset| &ruleset.id, days),
+            Content::Engagement(ruleset) => put_among(&mut self.other_engagements, ruleset, |ruleset| &ruleset.id, days),
+            Content::Levels(levels) => {
+                if let (Some(of), Some(_)) = (level_of(kind), &levels.segment) {
+                    self.put_levels(of, levels);
+                }
+            }
+        }
+    }
+
+    /// Makes a ruleset the primary one of its kind. The one that was leaves the model; it may be put beside.
+    pub fn put_primary(&mut self, kind: RulesetKind, content: Content) {
+        match (kind, content) {
+            (RulesetKind::Account, Content::Account(ruleset)) => {
+                self.other_accounts.retain(|other| other.ruleset.id != ruleset.id);
+                self.account = ruleset;
+            }
+            (RulesetKind::Engagement, Content::Engagement(ruleset)) => {
+                self.other_engagements.retain(|other| other.ruleset.id != ruleset.id);
+                self.engagement = ruleset;
+            }
+            (RulesetKind::AccountLevels | RulesetKind::LeadLevels | RulesetKind::EngagementLevels, Content::Levels(levels)) => {
+                if let Some(of) = level_of(kind) {
+                    // The primary one takes whoever no segment takes.
+                    self.put_levels(of, LevelContent { segment: None, ..levels });
+                }
+            }
+            // A content of another kind has no place there.
+            _ => {}
+        }
+    }
+
+    /// Puts levels into their place: with a segment among the segments, where a ruleset with their id stands already or behind the others; without
+    /// one as the primary ruleset.
+    fn put_levels(&mut self, of: LevelOf, levels: LevelContent) {
+        let LevelContent { ruleset, segment, .. } = levels;
+        let segments = self.segments_mut(of);
+        match segment {
+            Some(when) => {
+                let place = segments.iter().position(|other| other.ruleset.id == ruleset.id);
+                let segment = SegmentLevels { when, ruleset };
+                match place.and_then(|place| segments.get_mut(place)) {
+                    Some(there) => *there = segment,
+                    None => segments.push(segment),
+                }
+            }
+            None => {
+                segments.retain(|other| other.ruleset.id != ruleset.id);
+                *self.levels_mut(of) = ruleset;
+            }
+        }
+    }
+
+    const fn levels_mut(&mut self, of: LevelOf) -> &mut crate::level::LevelRuleset {
+        match of {
+            LevelOf::Account => &mut self.account_levels,
+            LevelOf::Engagement => &mut self.engagement_levels,
+            LevelOf::Lead => &mut self.lead_levels,
+        }
+    }
+
+    /// What states are counted by.
+    pub fn parts(&self) -> BTreeSet<PartId> {
+        ids(self.matching_parts())
+    }
+
+    /// The matching parts that a candidate's rules ask for and that states are not counted by: empty when no event has to be read.
+    pub fn parts_new_in(&self, candidate: &Self) -> Vec<MatchingPart> {
+        lacking(candidate.rule_parts(), self.parts())
+    }
+
+    /// The parts that a candidate has to keep so that states stay counted by the same set.
+    pub fn parts_kept_for(&self, candidate: &Self) -> Vec<MatchingPart> {
+        lacking(self.matching_parts(), ids(candidate.rule_parts()))
+    }
+
+    /// The parts that the present rules have to keep while states are counted for a candidate: those of the candidate alone. What was kept for
+    /// nobody goes, as everything is counted anew.
+    pub fn parts_to_come(&self, candidate: &Self) -> Vec<MatchingPart> {
+        lacking(candidate.rule_parts(), ids(self.rule_parts()))
+    }
+
+    /// Whether a candidate may lead to other scores, levels, owners or reasons than this model.
+    pub fn scores_differ(&self, candidate: &Self) -> bool {
+        bare(self, self) != bare(candidate, self)
     }
 }
 
@@ -100,17 +251,58 @@ impl Candidate {
     }
 }
 
-fn put<R>((primary, others): (&mut R, &mut Vec<Beside<R>>), ruleset: R, id: impl Fn(&R) -> &String, days: Days, as_primary: bool) {
+fn put_among<R>(others: &mut Vec<Beside<R>>, ruleset: R, id: impl Fn(&R) -> &String, days: Days) {
     others.retain(|other| id(&other.ruleset) != id(&ruleset));
-    if !as_primary {
-        others.push(Beside { ruleset, starts_on: days.starts_on, ends_on: days.ends_on });
-    } else if id(primary) == id(&ruleset) {
-        *primary = ruleset;
-    } else {
-        let before = std::mem::replace(primary, ruleset);
-        others.push(Beside { ruleset: before, starts_on: None, ends_on: None });
-    }
+    others.push(Beside { ruleset, starts_on: days.starts_on, ends_on: days.ends_on });
     others.sort_by(|a, b| id(&a.ruleset).cmp(id(&b.ruleset)));
+}
+
+fn ids<'p>(parts: impl Iterator<Item = &'p MatchingPart>) -> BTreeSet<PartId> {
+    parts.map(MatchingPart::id).collect()
+}
+
+/// Those of `parts` that are not among `known`, each once.
+fn lacking<'p>(parts: impl Iterator<Item = &'p MatchingPart>, mut known: BTreeSet<PartId>) -> Vec<MatchingPart> {
+    parts.filter(|part| known.insert(part.id())).cloned().collect()
+}
+
+/// A document without what no score, level or reason depends on.
+fn bare(document: &ModelDocument, base: &ModelDocument) -> ModelDocument {
+    let mut bare = document.clone();
+    bare.version = 0;
+    bare.kept_parts = Vec::new();
+    bare.announced = Vec::new();
+    bare.published = None;
+    // These decide about events that are still to come.
+    bare.mapping = base.mapping.clone();
+    bare.mapping_applied = None;
+    bare.profiles = base.profiles.clone();
+    bare.own_domains.clone_from(&base.own_domains);
+    bare.owners.0.iter_mut().for_each(|rule| rule.name.clear());
+    let of_segments = [&mut bare.account_segments, &mut bare.lead_segments, &mut bare.engagement_segments]
+        .into_iter()
+        .flatten()
+        .map(|segment| &mut segment.ruleset);
+    for levels in of_segments.chain([&mut bare.account_levels, &mut bare.lead_levels, &mut bare.engagement_levels]) {
+        levels.version = 0;
+        levels.name.clear();
+        for level in &mut levels.levels {
+            level.name.clear();
+            level.color.clear();
+            level.play = None;
+        }
+    }
+    let accounts = bare.other_accounts.iter_mut().map(|other| &mut other.ruleset);
+    for ruleset in accounts.chain([&mut bare.account]) {
+        ruleset.version = 0;
+        ruleset.name.clear();
+    }
+    let engagements = bare.other_engagements.iter_mut().map(|other| &mut other.ruleset);
+    for ruleset in engagements.chain([&mut bare.engagement]) {
+        ruleset.version = 0;
+        ruleset.name.clear();
+    }
+    bare
 }
 
 #[cfg(test)]
@@ -151,7 +343,14 @@ mod tests {
         );
         assert!(primary.drives_levels);
         let id = RulesetId::new("ars_second").unwrap();
-        assert_eq!(beside.document.without(RulesetKind::Account, &id).document.other_accounts, []);
+        assert_eq!(
+            {
+                let mut without = beside.document.clone();
+                without.take_out(RulesetKind::Account, &id);
+                without.other_accounts
+            },
+            []
+        );
     }
 
     #[test]
@@ -167,5 +366,56 @@ mod tests {
         let other = document.with(RulesetKind::Engagement, &Content::Engagement(draft.clone()), Days::default(), false);
         assert_eq!(other.new_parts, [draft.rules[0].part.clone()]);
         assert_ne!(digest(&other.document), digest(&document));
+    }
+
+    fn part(event: &str) -> MatchingPart {
+        MatchingPart { events: vec![event.to_owned()], filters: Vec::new(), count: Default::default() }
+    }
+
+    fn names(parts: &[MatchingPart]) -> Vec<&str> {
+        parts.iter().map(|part| part.events[0].as_str()).collect()
+    }
+
+    #[test]
+    fn what_no_rule_asks_for_any_more_stays_counted_so_that_the_set_of_parts_is_the_same() {
+        let current = default_document().unwrap();
+        let mut candidate = current.clone();
+        let removed = candidate.engagement.rules.remove(0);
+        assert!(current.parts_new_in(&candidate).is_empty());
+        candidate.kept_parts = current.parts_kept_for(&candidate);
+        assert_eq!(candidate.kept_parts, [removed.part]);
+        assert_eq!(digest(&candidate), digest(&current));
+    }
+
+    #[test]
+    fn a_new_part_is_counted_beside_the_old_ones_before_the_new_rules_hold() {
+        let mut current = default_document().unwrap();
+        current.kept_parts = vec![part("used by nobody")];
+        let mut candidate = current.clone();
+        candidate.engagement.rules.truncate(1);
+        candidate.engagement.rules[0].part = part("Trial Started");
+        assert_eq!(names(&current.parts_new_in(&candidate)), ["Trial Started"]);
+        let mut preparing = current.clone();
+        preparing.kept_parts = current.parts_to_come(&candidate);
+        assert_eq!(names(&preparing.kept_parts), ["Trial Started"]);
+        // Once everything is counted, the switch needs nothing new.
+        assert!(preparing.parts_new_in(&candidate).is_empty());
+        candidate.kept_parts = preparing.parts_kept_for(&candidate);
+        assert_eq!(candidate.kept_parts.len(), current.engagement.rules.len());
+        assert_eq!(digest(&candidate), digest(&preparing));
+    }
+
+    #[test]
+    fn names_colours_and_plays_of_levels_change_no_score_and_bounds_do() {
+        let current = default_document().unwrap();
+        let mut candidate = current.clone();
+        candidate.version = 9;
+        candidate.account_levels.levels[0].name = "Lowest".into();
+        candidate.account_levels.levels[0].color = "red".into();
+        candidate.account_levels.levels[0].play = None;
+        candidate.account.version = 4;
+        assert!(!current.scores_differ(&candidate));
+        candidate.account_levels.levels[1].min += 1;
+        assert!(current.scores_differ(&candidate));
     }
 }

@@ -137,6 +137,111 @@ mod tests {
         }
     }
 
+    /// A thousand points in thousandths, and what is left of them at some ages. Made outside, with 40 digits:
+    ///
+    /// ```text
+    /// python3 -c "
+    /// from decimal import Decimal as D, ROUND_HALF_UP, getcontext
+    /// getcontext().prec = 40
+    /// up = lambda x: int(x.to_integral_value(ROUND_HALF_UP))
+    /// for h in (21, 45, 90):
+    ///     print(h, [(a, up(1_000_000 * D(2) ** (D(-a) / h))) for a in (0, 1, 2, 7, 14, 21, 30, 45, 60, 90, 135, 180, 270, 364, 394)])
+    /// print(30, [(a, up(1_000_000 * max(D(30 - a), D(0)) / 30)) for a in (0, 1, 2, 7, 10, 14, 15, 20, 28, 29, 30, 31, 394)])"
+    /// ```
+    const HALF_LIFE_21: [(i32, i64); 15] = [
+        (0, 1_000_000),
+        (1, 967_532),
+        (2, 936_118),
+        (7, 793_701),
+        (14, 629_961),
+        (21, 500_000),
+        (30, 371_499),
+        (45, 226_431),
+        (60, 138_011),
+        (90, 51_271),
+        (135, 11_609),
+        (180, 2_629),
+        (270, 135),
+        (364, 6),
+        (394, 2),
+    ];
+    const HALF_LIFE_45: [(i32, i64); 15] = [
+        (0, 1_000_000),
+        (1, 984_715),
+        (2, 969_663),
+        (7, 897_787),
+        (14, 806_021),
+        (21, 723_635),
+        (30, 629_961),
+        (45, 500_000),
+        (60, 396_850),
+        (90, 250_000),
+        (135, 125_000),
+        (180, 62_500),
+        (270, 15_625),
+        (364, 3_673),
+        (394, 2_314),
+    ];
+    const HALF_LIFE_90: [(i32, i64); 15] = [
+        (0, 1_000_000),
+        (1, 992_328),
+        (2, 984_715),
+        (7, 947_516),
+        (14, 897_787),
+        (21, 850_667),
+        (30, 793_701),
+        (45, 707_107),
+        (60, 629_961),
+        (90, 500_000),
+        (135, 353_553),
+        (180, 250_000),
+        (270, 125_000),
+        (364, 60_604),
+        (394, 48_101),
+    ];
+    const LINEAR_30: [(i32, i64); 13] = [
+        (0, 1_000_000),
+        (1, 966_667),
+        (2, 933_333),
+        (7, 766_667),
+        (10, 666_667),
+        (14, 533_333),
+        (15, 500_000),
+        (20, 333_333),
+        (28, 66_667),
+        (29, 33_333),
+        (30, 0),
+        (31, 0),
+        (394, 0),
+    ];
+    /// By hand: full for a week, 60 percent for another, 25 percent up to the end of the second month, then nothing.
+    const STEPS: [(i32, i64); 8] =
+        [(0, 1_000_000), (6, 1_000_000), (7, 600_000), (13, 600_000), (14, 250_000), (59, 250_000), (60, 0), (394, 0)];
+
+    #[test]
+    fn every_curve_follows_a_table_that_was_made_elsewhere() {
+        let step = |from_day, percent| Step { from_day, percent };
+        // The order in which drops are written makes no difference.
+        let steps = Decay::Step { steps: vec![step(14, 25), step(60, 0), step(7, 60)] };
+        let curves: [(Decay, &[(i32, i64)]); 6] = [
+            (Decay::HalfLife { days: 21 }, &HALF_LIFE_21),
+            (Decay::HalfLife { days: 45 }, &HALF_LIFE_45),
+            (Decay::HalfLife { days: 90 }, &HALF_LIFE_90),
+            (Decay::Linear { days: 30 }, &LINEAR_30),
+            (steps, &STEPS),
+            (Decay::None, &[(0, 1_000_000), (394, 1_000_000)]),
+        ];
+        for (decay, table) in curves {
+            let prepared = Fading::new(&decay);
+            for (age, left) in table {
+                for points in [1_000_000_i64, -1_000_000] {
+                    let left = left * points.signum();
+                    assert_eq!((decay.apply(points, *age), prepared.apply(points, *age)), (left, left), "{decay:?} at {age} days");
+                }
+            }
+        }
+    }
+
     #[test]
     fn whole_points_round_half_up() {
         assert_eq!((shown(499), shown(500), shown(1499), shown(-500)), (0, 1, 1, -1));

@@ -10,12 +10,11 @@ use crate::{
     Home, IdentityId, Timestamp, TriggerId,
     account_rules::{AccountScore, Outcome},
     grade::{Grade, GridCell},
-    level::LevelRuleset,
     lint::{LevelShares, RuleShares},
     model::Model,
     ruleset::RulesetKind,
     score::{CompiledEngagement, Engagement},
-    trigger::Trigger,
+    trigger::{LevelOf, Trigger},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -89,6 +88,8 @@ pub struct Placed<'a> {
     pub grid: Option<GridCell>,
     /// Whether it surges.
     pub surge: bool,
+    /// The lowest level of its leads: those that `leads` does not name have it. That of the primary ruleset when absent.
+    pub lowest_lead_level: Option<&'a str>,
     /// The levels of its leads that are above the lowest.
     pub leads: &'a BTreeMap<IdentityId, (String, Timestamp)>,
 }
@@ -181,8 +182,8 @@ impl Migration {
         Self { counts: vec![vec![0; to.len()]; from.len()], from_none: vec![0; to.len()], from, to }
     }
 
-    fn of_levels(old: &LevelRuleset, new: &LevelRuleset) -> Self {
-        let ids = |ruleset: &LevelRuleset| ruleset.levels.iter().map(|level| level.id.clone()).collect();
+    fn of_levels(of: LevelOf, old: &Model, new: &Model) -> Self {
+        let ids = |model: &Model| model.document.level_ids(of).into_iter().map(str::to_owned).collect();
         Self::between(ids(old), ids(new))
     }
 
@@ -242,10 +243,10 @@ pub struct Mover {
     /// What people call it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The score by the model in force; 0 when the ruleset is not in force.
-    pub old: i64,
-    /// The score by the draft.
-    pub new: i64,
+    /// The score by the model in force; `None` when the ruleset is not in force.
+    pub old: Option<i64>,
+    /// The score by the draft; `None` when the ruleset would not be in force.
+    pub new: Option<i64>,
     /// The level by the model in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub old_level: Option<String>,
@@ -255,6 +256,13 @@ pub struct Mover {
     /// The rules that make the difference, the largest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub because: Vec<String>,
+}
+
+impl Mover {
+    /// How far it moves; a score that there is not counts as none.
+    fn difference(&self) -> i64 {
+        self.new.unwrap_or_default().saturating_sub(self.old.unwrap_or_default())
+    }
 }
 
 /// The accounts that rise most and those that fall most.
@@ -273,7 +281,7 @@ impl Movers {
 
     fn place(side: &[Mover], difference: i64, home: &Home) -> usize {
         let key = (std::cmp::Reverse(difference.saturating_abs()), home);
-        side.partition_point(|mover| (std::cmp::Reverse(mover.new.saturating_sub(mover.old).saturating_abs()), &mover.home) < key)
+        side.partition_point(|mover| (std::cmp::Reverse(mover.difference().saturating_abs()), &mover.home) < key)
     }
 
     /// Whether a home with this difference is among those that are named.
@@ -282,7 +290,7 @@ impl Movers {
     }
 
     fn add(&mut self, mover: Mover) {
-        let difference = mover.new.saturating_sub(mover.old);
+        let difference = mover.difference();
         let side = self.side(difference);
         let place = Self::place(side, difference, &mover.home);
         if difference != 0 && place < MOVERS {
@@ -415,15 +423,14 @@ impl Comparison {
         let possible = [old, new].map(|model| possible(&subject, model));
         let widest = possible.iter().flatten().copied().max().unwrap_or(200);
         let step = widest.saturating_add(1).saturating_add(BUCKETS as i64 - 1) / BUCKETS as i64;
-        let (of, to) = (&old.document, &new.document);
         Self {
             accounts: 0,
             unresolved_leads: 0,
             changed: 0,
             levels_changed: 0,
-            account_levels: Migration::of_levels(&of.account_levels, &to.account_levels),
-            engagement_levels: Migration::of_levels(&of.engagement_levels, &to.engagement_levels),
-            lead_levels: Migration::of_levels(&of.lead_levels, &to.lead_levels),
+            account_levels: Migration::of_levels(LevelOf::Account, old, new),
+            engagement_levels: Migration::of_levels(LevelOf::Engagement, old, new),
+            lead_levels: Migration::of_levels(LevelOf::Lead, old, new),
             grades: Migration::of_grades(),
             before: Spread::of_steps(step),
             after: Spread::of_steps(step),
@@ -449,12 +456,17 @@ impl Comparison {
             let grade = |placed: &Placed<'_>| placed.grade.map(|grade| grade.to_string());
             self.grades.add(grade(&seen.old).as_deref(), grade(&seen.new).as_deref(), 1);
         }
-        if is_account || !matches!(self.subject, Subject::Account {} | Subject::OtherAccount { .. }) {
+        // An unresolved lead has no account score that anybody sees.
+        let concerned = is_account || !matches!(self.subject, Subject::Account {} | Subject::OtherAccount { .. });
+        if concerned {
             self.before.add(seen.old.score);
             self.after.add(seen.new.score);
         }
         self.engagement_levels.add(seen.old.engagement_level, seen.new.engagement_level, 1);
         let leads = self.add_leads(seen);
+        if !concerned {
+            return None;
+        }
         let levels = leads || old.account_level != new.account_level || old.engagement_level != new.engagement_level;
         self.levels_changed = self.levels_changed.saturating_add(u64::from(levels));
         let (from, to) = (seen.old.score.unwrap_or_default(), seen.new.score.unwrap_or_default());
@@ -470,8 +482,9 @@ impl Comparison {
 
     /// Adds the leads of a home and tells whether any of their levels changes.
     fn add_leads(&mut self, seen: &Seen<'_>) -> bool {
-        let lowest = |levels: &[String]| levels.first().cloned();
-        let (old_lowest, new_lowest) = (lowest(&self.lead_levels.from), lowest(&self.lead_levels.to));
+        let lowest =
+            |placed: &Placed<'_>, levels: &[String]| placed.lowest_lead_level.map(str::to_owned).or_else(|| levels.first().cloned());
+        let (old_lowest, new_lowest) = (lowest(&seen.old, &self.lead_levels.from), lowest(&seen.new, &self.lead_levels.to));
         let above: BTreeSet<&IdentityId> = seen.old.leads.keys().chain(seen.new.leads.keys()).collect();
         let mut changed = false;
         for lead in &above {
@@ -496,8 +509,8 @@ impl Comparison {
         Mover {
             home: seen.home.clone(),
             name: short(seen.name),
-            old: seen.old.score.unwrap_or_default(),
-            new: seen.new.score.unwrap_or_default(),
+            old: seen.old.score,
+            new: seen.new.score,
             old_level: level(&seen.old),
             new_level: level(&seen.new),
             because: because.iter().filter_map(|reason| short(Some(reason))).collect(),

@@ -6,10 +6,13 @@ use crate::{
     decay::shown,
     field::{FieldFacts, FieldLookup},
     lead::Lead,
+    level::LevelRuleset,
     model::{Beside, Model},
     score::{Engagement, LeadBase},
+    segments::AccountFacts,
     state::IdentityState,
     surge::{Earning, Surge},
+    trigger::LevelOf,
 };
 use serde::{Deserialize, Serialize};
 
@@ -76,6 +79,8 @@ pub struct Inputs<'s> {
     pub own: FieldFacts,
     /// The states of the home and of its members.
     pub states: Vec<(IdentityId, &'s IdentityState)>,
+    /// What people state of the account beside its fields; `None` for a lead without an account.
+    pub stated: Option<AccountFacts>,
     /// Whether the home is evaluated by shards, because it has or had more than [`crate::giant::GIANT_IDENTITIES`] identities.
     pub giant: bool,
 }
@@ -106,6 +111,8 @@ pub struct Evaluation<'s> {
     pub other_accounts: Vec<OtherScore>,
     /// The scores of the engagement rulesets beside the primary one that are in force.
     pub other_engagements: Vec<OtherScore>,
+    /// What people state of the account beside its fields; `None` for a lead without an account.
+    pub stated: Option<AccountFacts>,
     giant: bool,
     pub(crate) bases: Vec<LeadBase>,
     /// The leads' counts by each engagement ruleset beside the primary one that is in force, with its place.
@@ -117,7 +124,7 @@ impl<'s> Evaluation<'s> {
     /// Evaluates a home.
     pub fn new(model: &Model, inputs: Inputs<'s>, as_of: Day) -> Self {
         let (giant, leads) = (inputs.giant, inputs.leads());
-        let mut fields = inputs.own;
+        let mut fields = inputs.own.ordered(model.document.source_order);
         for (_, state) in &inputs.states {
             fields.merge_all(&state.facts.fields);
         }
@@ -145,6 +152,7 @@ impl<'s> Evaluation<'s> {
             account,
             engagement,
             surge,
+            stated: inputs.stated,
             giant,
             bases,
             other_bases,
@@ -180,13 +188,21 @@ impl<'s> Evaluation<'s> {
     /// The first day after `as_of` on which something shown is different although nothing happens (a score, a lead's level, surge), or the
     /// day up to which it was looked ahead. A giant home is looked at every day. `None` when nothing can change.
     pub fn next_change(&self, model: &Model) -> Option<Day> {
-        [self.next_own_change(model), model.next_boundary(self.as_of)].into_iter().flatten().min()
+        let segment = model.next_segment_change(&self.fields, self.stated.as_ref(), self.as_of);
+        let owner = model.next_owner_change(&self.fields, self.stated.as_ref(), self.as_of);
+        [self.next_own_change(model), model.next_boundary(self.as_of), segment, owner].into_iter().flatten().min()
+    }
+
+    /// The level ruleset that the home falls under.
+    pub fn levels<'m>(&self, model: &'m Model, of: LevelOf) -> &'m LevelRuleset {
+        model.levels_for(of, &self.fields, self.stated.as_ref(), self.as_of)
     }
 
     /// As [`Self::next_change`], as long as the same rulesets are in force.
     fn next_own_change(&self, model: &Model) -> Option<Day> {
         let counted = self.bases.iter().chain(self.other_bases.iter().flat_map(|(_, bases)| bases)).any(|base| !base.is_empty());
-        if !counted && !depends_on_date(model, self.as_of) {
+        let segments_move = self.giant && (model.segments_depend_on_date() || model.owners_depend_on_date());
+        if !counted && !segments_move && !depends_on_date(model, self.as_of) {
             return None;
         }
         if self.giant {
@@ -206,7 +222,8 @@ impl<'s> Evaluation<'s> {
 
     fn points_on(&self, model: &Model, day: Day) -> Points {
         let (account, leads) = model.engagement.totals(&self.bases, day);
-        let lead_levels = &model.document.lead_levels;
+        // Who falls under another ruleset from some day on is looked at on that day.
+        let lead_levels = self.levels(model, LevelOf::Lead);
         let bounds = |milli: i64| Some((lead_levels.natural(shown(milli))?.min, lead_levels.kept(shown(milli))?.min));
         Points { account: shown(account), levels: leads.into_iter().map(bounds).collect() }
     }
@@ -279,7 +296,12 @@ mod tests {
     }
 
     fn inputs(states: &[IdentityState]) -> Inputs<'_> {
-        Inputs { own: FieldFacts::new(), states: states.iter().map(|state| (state.identity.id(), state)).collect(), giant: false }
+        Inputs {
+            own: FieldFacts::new(),
+            states: states.iter().map(|state| (state.identity.id(), state)).collect(),
+            stated: None,
+            giant: false,
+        }
     }
 
     fn state(model: &Model, who: usize, matched: &[(usize, i32, u32)]) -> IdentityState {

@@ -281,7 +281,7 @@ impl Scores {
 
     /// From the sums of all shards of a giant home, each of them as of `as_of`. `own` are the account's own fields.
     pub fn combine<'s>(model: &Model, own: FieldFacts, sums: impl Iterator<Item = &'s ShardSum> + Clone, as_of: Day) -> Self {
-        let mut fields = own;
+        let mut fields = own.ordered(model.document.source_order);
         let mut earning = Earning { counted: Some((as_of, Vec::new())), ..Earning::default() };
         let mut events = PerDay::new();
         let mut active: Vec<u32> = Vec::new();
@@ -309,7 +309,8 @@ impl Scores {
         let engagement = named.saturating_add(sharing.unnamed(all.saturating_sub(of_leads)));
         let account = model.account.evaluate(&fields, as_of.start());
         reasons.extend(account_reasons(&account));
-        let moves = sums.clone().any(|sum| sum.moves) || depends_on_date(model, as_of);
+        let by_day = model.segments_depend_on_date() || model.owners_depend_on_date();
+        let moves = by_day || sums.clone().any(|sum| sum.moves) || depends_on_date(model, as_of);
         let others = in_force(&model.document.other_engagements, as_of).filter_map(|place| {
             let milli = OtherSum::combined(model.other_engagements.get(place)?, sums.clone().filter_map(|sum| sum.others.get(place)));
             other_engagement(model, place, milli)
@@ -388,7 +389,7 @@ mod tests {
                     all.iter().copied().filter(|(id, state)| Shard::of(state.identity.kind, *id, state.link) == shard).collect();
                 ShardSum::of(&model, &of_shard, TODAY)
             }).collect();
-            let evaluation = Evaluation::new(&model, Inputs { own: FieldFacts::new(), states: all, giant: true }, TODAY);
+            let evaluation = Evaluation::new(&model, Inputs { own: FieldFacts::new(), states: all, stated: None, giant: true }, TODAY);
             let whole = Scores::of(&model, evaluation);
             let combined = Scores::combine(&model, FieldFacts::new(), sums.iter(), TODAY);
             prop_assert_eq!(whole.other_engagements.len(), 1);

@@ -1,5 +1,9 @@
 //! Levels: named ranges of a score, with steadiness against flapping.
 
+mod percentile;
+
+pub use percentile::{Cut, CutPoint, CutPoints, FEWEST_SCORES, MAX_EVERY_DAYS, Percentiles, ScoreCounts, TooFew};
+
 use crate::{Timestamp, engagement::RuleFault};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;

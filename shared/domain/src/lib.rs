@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod account_rules;
+pub mod aliases;
 pub mod candidate;
 pub mod channel;
 pub mod coverage;
@@ -22,13 +23,16 @@ pub mod mail;
 pub mod mapping;
 pub mod model;
 pub mod mutant;
+pub mod owner;
 pub mod problem;
 pub mod profile;
+pub mod programmes;
 pub mod resolution;
 pub mod ruleset;
 mod scan;
 pub mod score;
 pub mod segment;
+pub mod segments;
 pub mod shard;
 pub mod state;
 pub mod surge;

@@ -125,7 +125,7 @@ pub fn lint(content: &Content, circumstances: &Circumstances<'_>) -> Vec<Finding
     match content {
         Content::Account(ruleset) => account::lint(&mut findings, ruleset, circumstances),
         Content::Engagement(ruleset) => engagement::lint(&mut findings, ruleset, circumstances),
-        Content::Levels(ruleset) => levels::lint(&mut findings, ruleset, circumstances),
+        Content::Levels(levels) => levels::lint(&mut findings, levels, circumstances),
     }
     age(&mut findings, circumstances);
     findings.0.sort_by_key(|finding| finding.severity);

@@ -3,12 +3,16 @@
 use crate::{
     Day, Timestamp,
     account_rules::{AccountRuleset, CompiledAccountRuleset},
+    aliases::{AliasTables, Aliases},
     engagement::{EngagementRuleset, Matcher, MatchingPart, RuleFault},
+    field::SourceOrder,
     hash64,
     level::LevelRuleset,
     mapping::AccountMapping,
+    owner::{CompiledOwners, OwnerRules},
     profile::ProfileMapping,
     score::CompiledEngagement,
+    segments::{SegmentLevels, Segments},
     surge::SurgeSettings,
 };
 use serde::{Deserialize, Serialize};
@@ -37,6 +41,15 @@ pub struct ModelDocument {
     /// How leads' traits name accounts.
     #[serde(default)]
     pub profiles: ProfileMapping,
+    /// What values of fields are called by their sources. Acts when rules are evaluated.
+    #[serde(default, skip_serializing_if = "AliasTables::is_empty")]
+    pub aliases: AliasTables,
+    /// Which source's statement about a field wins.
+    #[serde(default, skip_serializing_if = "SourceOrder::is_usual")]
+    pub source_order: SourceOrder,
+    /// The version of the mapping by which everything that is stored was read; `None` for the built-in one's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapping_applied: Option<u64>,
     /// Web domains of the workspace's own company; their people create no account.
     #[serde(default)]
     pub own_domains: Vec<String>,
@@ -46,6 +59,18 @@ pub struct ModelDocument {
     /// Engagement rulesets that are scored beside the primary one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub other_engagements: Vec<Beside<EngagementRuleset>>,
+    /// Account level rulesets of segments, in their order: the first whose condition holds comes before the primary one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub account_segments: Vec<SegmentLevels>,
+    /// Lead level rulesets of segments, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lead_segments: Vec<SegmentLevels>,
+    /// Account engagement level rulesets of segments, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub engagement_segments: Vec<SegmentLevels>,
+    /// Who looks after which accounts, as long as no person says otherwise.
+    #[serde(default, skip_serializing_if = "OwnerRules::is_empty")]
+    pub owners: OwnerRules,
     /// Matching parts that are counted although no ruleset asks for them: as long as they stay, the counts of all states stay as they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept_parts: Vec<MatchingPart>,
@@ -100,7 +125,15 @@ pub struct Published {
     pub what: String,
 }
 
+/// The version of the built-in mapping.
+const BUILT_IN_MAPPING: u64 = 1;
+
 impl ModelDocument {
+    /// Whether everything that is stored was read by the mapping in force: it was never changed, or was applied since.
+    pub fn is_mapping_applied(&self) -> bool {
+        self.mapping.version() == self.mapping_applied.unwrap_or(BUILT_IN_MAPPING)
+    }
+
     /// Every matching part that states are counted by: those of all engagement rulesets, and those that are kept.
     pub fn matching_parts(&self) -> impl Iterator<Item = &MatchingPart> {
         self.rule_parts().chain(&self.kept_parts)
@@ -150,6 +183,10 @@ pub struct Model {
     pub other_accounts: Vec<CompiledAccountRuleset>,
     /// The engagement rulesets beside the primary one, compiled, in the order of the document.
     pub other_engagements: Vec<CompiledEngagement>,
+    /// The alias tables, ready to be looked up: whoever compiles a ruleset of the workspace needs them.
+    pub aliases: Aliases,
+    segments: Segments,
+    owners: CompiledOwners,
     digest: u64,
 }
 
@@ -167,15 +204,23 @@ impl Model {
         check("account level ruleset", document.account_levels.faults())?;
         check("lead level ruleset", document.lead_levels.faults())?;
         check("engagement level ruleset", document.engagement_levels.faults())?;
+        let segments = [&document.account_segments, &document.lead_segments, &document.engagement_segments];
+        for segment in segments.into_iter().flatten() {
+            check("level ruleset of a segment", segment.ruleset.faults())?;
+        }
         check("profile mapping", document.profiles.faults())?;
         let parse = |source| ModelError::Parse { part: "model", source };
         let text = serde_json::to_string(&document).map_err(parse)?;
+        let aliases = document.aliases.compiled();
         Ok(Self {
             matcher: Matcher::new(document.matching_parts()),
-            account: document.account.compile(),
+            account: document.account.compile_with(&aliases),
             engagement: CompiledEngagement::new(document.engagement.clone()),
-            other_accounts: document.other_accounts.iter().map(|other| other.ruleset.compile()).collect(),
+            other_accounts: document.other_accounts.iter().map(|other| other.ruleset.compile_with(&aliases)).collect(),
             other_engagements: document.other_engagements.iter().map(|other| CompiledEngagement::new(other.ruleset.clone())).collect(),
+            segments: Segments::compile(&document, &aliases),
+            owners: CompiledOwners::compile(&document, &aliases),
+            aliases,
             digest: hash64(&[text.as_bytes()]),
             document,
         })
@@ -184,6 +229,16 @@ impl Model {
     /// Digest of everything in it.
     pub const fn digest(&self) -> u64 {
         self.digest
+    }
+
+    /// The conditions of segments, compiled.
+    pub(crate) const fn segments(&self) -> &Segments {
+        &self.segments
+    }
+
+    /// The conditions of owner rules, compiled.
+    pub(crate) const fn owners(&self) -> &CompiledOwners {
+        &self.owners
     }
 
     /// Counts publications.
@@ -224,9 +279,16 @@ pub fn default_document() -> Result<ModelDocument, ModelError> {
         surge: parse("surge settings", include_str!("../../../infra/surge.json"))?,
         mapping: parse("account mapping", include_str!("../../../infra/mappings/account-fields.json"))?,
         profiles: ProfileMapping::default(),
+        aliases: AliasTables::default(),
+        source_order: SourceOrder::default(),
+        mapping_applied: None,
         own_domains: Vec::new(),
         other_accounts: Vec::new(),
         other_engagements: Vec::new(),
+        account_segments: Vec::new(),
+        lead_segments: Vec::new(),
+        engagement_segments: Vec::new(),
+        owners: OwnerRules::default(),
         kept_parts: Vec::new(),
         announced: Vec::new(),
         published: None,
@@ -247,5 +309,6 @@ mod tests {
         let model = super::default_model().unwrap();
         assert_eq!(model.document.engagement.rules.len(), 7);
         assert_eq!(model.document.account_levels.levels.len(), 4);
+        assert!(model.document.is_mapping_applied());
     }
 }

@@ -1,4 +1,4 @@
-//! Deliberate bugs that a test turns on at run time, to show that the fault simulator notices them.
+//! Deliberate bugs that a test turns on at run time, to show that the fault simulator, or another test, notices them.
 //!
 //! Without the feature `mutants`, which only the test crate asks for, [`active`] is a constant `false` and the compiler
 //! removes whatever stands behind it: the shipped programs hold none of it.
@@ -62,11 +62,42 @@ pub enum Mutant {
     OldSumBelieved,
     /// Score reads its own version after the sums of a giant home.
     VersionAfterSums,
+    /// A publication counts events anew while some workers still count by the older model.
+    FoldBeforeSettle,
+    /// A publication forgets to go on counting what its rules no longer ask for.
+    KeptPartsDropped,
+    /// A publication asks for nothing that it was decided by to be still so.
+    PublishOnAnyVersion,
+    /// A job goes on although what it found was not stored.
+    JobCursorWithoutRows,
+    /// A worker begins a chunk of a job without taking the job.
+    JobWithoutLease,
+    /// Changes that follow from a publication are told to people although nobody asked for it.
+    SilenceForgotten,
+    /// A dry run compares with the scores that are stored, whatever day they are of.
+    DryRunByStoredScores,
+    /// Whoever is disqualified leaves a level as slowly as anybody else.
+    DisqualifiedKeptByHysteresis,
+    /// What is told of a past moment counts what happened since.
+    AsOfSeesTheFuture,
 }
 
 impl Mutant {
     /// Deliberate bugs that show in giant homes only.
     pub const GIANT: [Self; 3] = [Self::ShardForgotten, Self::OldSumBelieved, Self::VersionAfterSums];
+
+    /// Deliberate bugs of editing and publishing the scoring model, which the fault simulator does not do. Each has a test of its own.
+    pub const MODEL: [Self; 9] = [
+        Self::FoldBeforeSettle,
+        Self::KeptPartsDropped,
+        Self::PublishOnAnyVersion,
+        Self::JobCursorWithoutRows,
+        Self::JobWithoutLease,
+        Self::SilenceForgotten,
+        Self::DryRunByStoredScores,
+        Self::DisqualifiedKeptByHysteresis,
+        Self::AsOfSeesTheFuture,
+    ];
 
     /// Every other deliberate bug.
     pub const ALL: [Self; 25] = [

@@ -96,9 +96,13 @@ impl Problems {
         self.text_value(&join(at, key), value, max)
     }
 
-    /// Reads a text of 1 to `max` characters, trimmed.
+    /// Reads a text of 1 to `max` characters, trimmed. It may have several lines.
     pub(crate) fn text_value(&mut self, at: &str, value: &Value, max: usize) -> Option<String> {
         match value.as_str().map(str::trim) {
+            Some(text) if text.chars().any(|c| c.is_control() && c != '\n') => {
+                self.add(at, "must have no control characters");
+                None
+            }
             Some(text) if !text.is_empty() && text.chars().count() <= max => Some(text.to_owned()),
             Some(_) => {
                 self.add(at, format!("must have 1 to {max} characters"));
@@ -179,6 +183,17 @@ mod tests {
     fn pointers_escape_as_rfc_6901_says() {
         assert_eq!(join("/rules", 3), "/rules/3");
         assert_eq!(join("", "a/b~c"), "/a~1b~0c");
+    }
+
+    #[test]
+    fn a_text_has_no_control_characters_but_line_ends() {
+        let mut problems = Problems::none();
+        assert_eq!(problems.text_value("/why", &json!("two\nlines"), 20).as_deref(), Some("two\nlines"));
+        for text in ["a\u{0}b", "a\u{1b}[2J", "a\u{7f}", "a\u{85}b"] {
+            assert_eq!(problems.text_value("/why", &json!(text), 20), None);
+        }
+        assert_eq!(problems.0.len(), 4);
+        assert_eq!(problems.0[0].to_string(), "/why: must have no control characters");
     }
 
     #[test]

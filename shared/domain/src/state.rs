@@ -19,7 +19,7 @@ use crate::{
 };
 use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A parcel older than this is folded from the log: longer than a dead queue keeps messages (14 days), and then some.
 pub const FOLD_LIFE_MS: i64 = 16 * DAY_MS;
@@ -235,6 +235,21 @@ impl IdentityState {
         counted.latest = counted.latest.max(latest);
         counted.ids.extend(fresh.iter().map(|(id, _)| *id));
         Fold::Added(fresh.len())
+    }
+
+    /// Those of a parcel's events that count for nothing because an earlier batch, or the same one before them, brought the same id: for the
+    /// log. The parcel was folded, with the same `spilled`. An event that counts from this very batch is not among them, however often
+    /// the batch came.
+    pub fn repeated<'e>(&self, batch: BatchId, events: &'e [Event], spilled: Option<&Spilled>) -> Vec<&'e Event> {
+        let mark = Mark::of(batch);
+        let mut seen = HashSet::with_capacity(events.len());
+        let elsewhere = |id: u64| {
+            let counted = self.window.counted.iter();
+            let earlier = |known: Mark| known < mark && known.is_near(mark);
+            counted.filter(|(known, _)| earlier(**known)).any(|(_, counted)| counted.ids.contains(&id))
+                || spilled.and_then(|spilled| spilled.by_id.get(&id)).is_some_and(|marks| marks.iter().any(|known| earlier(*known)))
+        };
+        events.iter().filter(|event| !seen.insert(event.id_hash()) || elsewhere(event.id_hash())).collect()
     }
 
     /// Makes the window small again and answers the segments to be spilled, which must be stored before the state is.

@@ -3,19 +3,24 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
 
 use domain::{
-    Day, Identity,
-    decay::{Decay, Step},
+    Day, Identity, Timestamp,
+    account_rules::AccountRuleset,
+    decay::{Decay, Step, shown},
     engagement::{Aggregation, EngagementRule, EngagementRuleset, MatchingPart},
     evaluate::{Evaluation, Inputs},
     facts::{Matched, PerDay},
-    field::FieldFacts,
-    grade::Grade,
+    field::{FieldFacts, FieldName, FieldValue},
+    grade::{Grade, GridCell},
     level::LevelRuleset,
     model::{Model, ModelDocument, default_document},
+    owner::OwnerRules,
+    programmes::Programmes,
     score::apportion,
+    segments::AccountFacts,
     state::IdentityState,
     surge::{Earning, SurgeSettings},
 };
+use std::collections::BTreeMap;
 
 const DOCUMENT: &str = include_str!("../../../docs/scoring.md");
 
@@ -144,7 +149,7 @@ fn leads_are_summed_up_as_the_table_says() {
         };
         let states = [100, 60, 20].map(lead);
         let states = states.iter().map(|state| (state.identity.id(), state)).collect();
-        let evaluation = Evaluation::new(&model, Inputs { own: FieldFacts::new(), states, giant: false }, TODAY);
+        let evaluation = Evaluation::new(&model, Inputs { own: FieldFacts::new(), states, stated: None, giant: false }, TODAY);
         let told = row[2].rsplit(" = ").next().unwrap();
         assert_eq!(evaluation.engagement.shown(), whole(told), "{}", row[0]);
     }
@@ -196,5 +201,272 @@ fn every_operator_and_every_reason_is_explained() {
         .collect();
     for mode in ["every", "once_per_lead", "once_per_session", "once_per_day", "once_per_key", "once_per_key_and_day", "once_per_hours"] {
         assert!(modes.iter().any(|told| told == mode), "{mode}");
+    }
+}
+
+/// What a ruleset that is given as JSON makes of fields that are given as JSON.
+fn score(ruleset: serde_json::Value, fields: &serde_json::Value) -> i64 {
+    let ruleset = AccountRuleset::parse(&ruleset.to_string()).unwrap();
+    i64::from(ruleset.compile().tally_json(&fields.to_string(), Timestamp::default()).unwrap().score)
+}
+
+#[test]
+fn one_company_comes_to_what_its_table_says() {
+    let document = defaults();
+    let rows = table("| Step | Worked | Comes to |");
+    let told = |step: &str| rows.iter().find(|row| row[0] == step).unwrap_or_else(|| panic!("no step {step}"))[2].clone();
+    let account = document.account.compile();
+    let fields = r#"{"employees": 1500, "country": "United States", "industry": "Computer Software"}"#;
+    let fit = i64::from(account.tally_json(fields, Timestamp::default()).unwrap().score);
+    assert_eq!(told("Account score"), format!("{fit} of 145"));
+    let known = fields.replace('{', r#"{"revenue": 50000000, "#);
+    let most = account.tally_json(&known, Timestamp::default()).unwrap().score;
+    assert_eq!(told("What is not known"), format!("{most} of 145 at most"));
+    assert_eq!(told("Account level"), document.account_levels.natural(fit).unwrap().name);
+    let grade = Grade::of(fit, 145, false);
+    assert_eq!(told("Grade"), grade.to_string());
+
+    let rule = |id: &str| document.engagement.rules.iter().find(|rule| rule.id == id).unwrap();
+    let after = |id: &str, days: i32| rule(id).decay.apply(rule(id).points * 1_000, days);
+    let ada = after("demo_request", 3) + after("visit", 0) + after("pricing_page", 0);
+    let decimals = |milli: i64| format!("{}.{:03}", milli / 1_000, milli % 1_000);
+    assert_eq!(told("Ada"), format!("{}, shown as {}", decimals(ada), shown(ada)));
+    assert_eq!(told("Ada's level"), document.lead_levels.natural(shown(ada)).unwrap().name);
+    let ben = after("download", 45);
+    assert_eq!(told("Ben"), shown(ben).to_string());
+    let engagement = shown(ada + ben);
+    assert_eq!(told("Engagement score"), engagement.to_string());
+    let levels = &document.engagement_levels;
+    let level = levels.natural(engagement).unwrap();
+    assert_eq!(told("Engagement level"), level.name);
+    let from_top = levels.levels.len() - 1 - levels.rank(&level.id).unwrap();
+    assert_eq!(told("Grid cell"), GridCell::of(grade, from_top).to_string());
+}
+
+#[test]
+fn companies_have_the_scores_of_their_table() {
+    let fields = [
+        r#"{"employees": 1000, "revenue": 50000000, "country": "UK", "industry": "Finance"}"#,
+        r#"{"employees": 1500}"#,
+        r#"{"employees": 999, "revenue": 50000000, "country": "UK", "industry": "Finance"}"#,
+        r#"{"employees": 1000, "revenue": 49999999, "country": "UK", "industry": "Finance"}"#,
+        "{}",
+    ];
+    let rows = table("| Company | Points | Score |");
+    assert_eq!(rows.len(), fields.len());
+    let account = defaults().account.compile();
+    for (row, fields) in rows.iter().zip(fields) {
+        let score = account.tally_json(fields, Timestamp::default()).unwrap().score;
+        assert_eq!(row[2], score.to_string(), "{}", row[0]);
+        if !row[1].is_empty() {
+            assert_eq!(row[1].split(" + ").map(whole).sum::<i64>(), whole(&row[2]), "{}", row[0]);
+        }
+    }
+}
+
+fn capped(rules: &[serde_json::Value], cap: Option<i64>, groups: &serde_json::Value) -> serde_json::Value {
+    serde_json::json!({ "id": "r", "name": "R", "version": 1, "cap": cap, "groups": groups, "rules": rules })
+}
+
+#[test]
+fn caps_cut_as_their_table_says() {
+    let rule = |id: &str, points: i64, group: Option<&str>| {
+        let mut rule = serde_json::json!({"id": id, "points": points, "condition": {"field": "here", "op": "eq", "value": true}});
+        rule.as_object_mut().unwrap().extend(group.map(|group| ("group".to_owned(), group.into())));
+        rule
+    };
+    let three = [rule("a", 40, Some("g")), rule("b", 30, Some("g")), rule("c", 20, None)];
+    let two = [rule("a", 20, None), rule("b", -50, None)];
+    let group = serde_json::json!([{"id": "g", "name": "G", "cap": 50}]);
+    let rulesets = [capped(&three, None, &group), capped(&three, Some(60), &group), capped(&two, None, &serde_json::json!([]))];
+    let rows = table("| Rules that hold | Caps | Lines below them | Score |");
+    assert_eq!(rows.len(), rulesets.len());
+    for (row, ruleset) in rows.iter().zip(rulesets) {
+        assert_eq!(score(ruleset, &serde_json::json!({"here": true})), whole(&row[3]), "{row:?}");
+    }
+}
+
+#[test]
+fn points_fade_as_their_table_says() {
+    let document = defaults();
+    let sets: [(&[&str], i32); 4] = [(&["visit", "pricing_page"], 21), (&["sdr_meeting"], 90), (&["download"], 45), (&["demo_request"], 3)];
+    for (row, (ids, days)) in table("| Done | After | Left |").iter().zip(sets) {
+        assert_eq!(row[1], format!("{days} days"));
+        let rules = document.engagement.rules.iter().filter(|rule| ids.contains(&rule.id.as_str()));
+        let left: i64 = rules.map(|rule| rule.decay.apply(rule.points * 1_000, days)).sum();
+        let told = row[2].split(',').next().unwrap().rsplit(" = ").next().unwrap();
+        assert_eq!(left, milli(told), "{}", row[0]);
+    }
+}
+
+#[test]
+fn the_matrix_of_a_dry_run_adds_up() {
+    let rows = table("| From, down; to, across | Low Priority | Standard | Qualified | Target | Before |");
+    let cells: Vec<Vec<i64>> = rows.iter().map(|row| row[1..].iter().map(|cell| whole(cell)).collect()).collect();
+    let (after, levels) = cells.split_last().unwrap();
+    for level in levels {
+        assert_eq!(level[..4].iter().sum::<i64>(), level[4]);
+    }
+    for column in 0..5 {
+        assert_eq!(levels.iter().map(|level| level[column]).sum::<i64>(), after[column]);
+    }
+}
+
+/// A cell's text without the marks of code.
+fn code(cell: &str) -> &str {
+    cell.trim_matches('`')
+}
+
+#[test]
+fn the_order_of_sources_decides_as_the_table_says() {
+    use domain::{
+        Order,
+        field::{FieldFact, FieldName, FieldSource, FieldValue, Keep, Number, SourceOrder},
+    };
+    let rows = table("| `source_order` after `manual` | A group call says | Enrichment says | A person says | Holds |");
+    assert_eq!(rows.len(), 4);
+    for row in rows {
+        let named = row[0].split(' ').map(|word| FieldSource::parse(code(word)).unwrap());
+        let order = SourceOrder::new(&std::iter::once(FieldSource::Manual).chain(named).collect::<Vec<_>>()).unwrap();
+        let mut facts = FieldFacts::new().ordered(order);
+        let name = FieldName::new("employees").unwrap();
+        for (source, said) in [FieldSource::Group, FieldSource::Enrichment, FieldSource::Manual].into_iter().zip(&row[1..4]) {
+            if !said.is_empty() {
+                let value = Some(FieldValue::Number(Number::whole(whole(said)).unwrap()));
+                facts.merge(&name, FieldFact::new(value, Order { at: Timestamp::default(), tie: 1 }, source), Keep::Latest);
+            }
+        }
+        assert_eq!(facts.winner("employees").unwrap().value.to_string(), row[4], "{row:?}");
+    }
+}
+
+#[test]
+fn aliases_are_equal_as_the_table_says() {
+    use domain::{aliases::AliasTables, field::FieldValue};
+    let shown = r#"{"values": {"Enterprise": ["ent", "1000+ employees"], "Small": ["smb"]}}"#;
+    assert!(DOCUMENT.contains(shown));
+    let values: serde_json::Value = serde_json::from_str(shown).unwrap();
+    let tables: AliasTables = serde_json::from_value(serde_json::json!({ "segment": values["values"] })).unwrap();
+    let rows = table("| The rule asks for | The field holds | Equal |");
+    assert_eq!(rows.len(), 7);
+    for row in rows {
+        let condition = serde_json::json!({ "field": "segment", "op": "eq", "value": code(&row[0]) });
+        let rule = serde_json::json!({ "id": "r", "name": "R", "points": 1, "condition": condition });
+        let ruleset = AccountRuleset::read(&serde_json::json!({ "id": "x", "name": "X", "version": 1, "rules": [rule] })).unwrap();
+        let fields = BTreeMap::from([("segment", FieldValue::Text(code(&row[1]).to_owned()))]);
+        let holds = ruleset.compile_with(&tables.compiled()).tally(&fields, Timestamp::default()).score == 1;
+        assert_eq!(if holds { "yes" } else { "no" }, row[2], "{row:?}");
+    }
+}
+
+#[test]
+fn websites_fit_rules_as_the_table_says() {
+    use domain::{
+        Order,
+        facts::{Evidence, Trait},
+        profile::ProfileMapping,
+    };
+    let rows = table("| `website_domain` is | The lead's website | Fits |");
+    assert_eq!(rows.len(), 4);
+    for row in rows {
+        let rule = serde_json::json!({ "when": "website_domain", "equals": code(&row[0]), "account_id": "acct_7" });
+        let mapping = ProfileMapping::read(&serde_json::json!({ "rules": [rule] })).unwrap();
+        let said = (Order { at: Timestamp::default(), tie: 1 }, Some(code(&row[1]).to_owned()));
+        let said = Evidence { traits: [(Trait::Website, said)].into(), ..Evidence::default() };
+        assert_eq!(if mapping.account(&said).is_some() { "yes" } else { "no" }, row[2], "{row:?}");
+    }
+}
+
+#[test]
+fn companies_fall_under_segments_as_the_table_says() {
+    use domain::{
+        field::FieldValue,
+        segments::{AccountFacts, SegmentLevels},
+        trigger::LevelOf,
+    };
+    let segment = |name: &str, when: serde_json::Value| {
+        let ruleset = LevelRuleset { id: name.to_owned(), name: name.to_owned(), ..defaults().account_levels };
+        SegmentLevels { when: serde_json::from_value(when).unwrap(), ruleset }
+    };
+    let account_segments = vec![
+        segment("Partners", serde_json::json!({ "field": "partner_tier", "op": "exists" })),
+        segment("DACH", serde_json::json!({ "field": "country", "op": "in", "value": ["DE", "AT", "CH"] })),
+    ];
+    let model = Model::compile(ModelDocument { account_segments, ..defaults() }).unwrap();
+    let rows = table("| Known of the company | Falls under |");
+    assert_eq!(rows.len(), 4);
+    for row in rows {
+        let known = row[0].split(", ").filter_map(|known| known.split_once(' '));
+        let fields: BTreeMap<String, FieldValue> =
+            known.map(|(field, value)| (field.to_owned(), FieldValue::Text(value.to_owned()))).collect();
+        let under = model.levels_for(LevelOf::Account, &fields, Some(&AccountFacts::default()), Day(20_000));
+        assert_eq!(under.name, row[1], "{row:?}");
+    }
+}
+
+#[test]
+fn cut_points_are_those_of_the_tables() {
+    use domain::level::{Percentiles, ScoreCounts};
+    let counts = |scores: &[i64]| {
+        let mut counts = ScoreCounts::default();
+        scores.iter().for_each(|score| counts.add(*score, 1));
+        counts
+    };
+    let shown = DOCUMENT.lines().find_map(|line| line.strip_prefix("\"percentiles\": ")).unwrap();
+    let percentiles: Percentiles = serde_json::from_str(shown).unwrap();
+    let levels = defaults().account_levels.levels;
+    assert_eq!(percentiles.faults(&levels), vec![]);
+    let found = percentiles.cut_points(&levels, &counts(&(1..=25).collect::<Vec<_>>())).unwrap();
+    for row in table("| Level | At most | That is | Begins at |") {
+        let level = levels.iter().find(|level| level.name == row[0]).unwrap();
+        let point = found.points.iter().find(|point| point.level == level.id).unwrap();
+        assert_eq!(point.min, whole(&row[3]), "{row:?}");
+        if let Some(cut) = percentiles.cuts.iter().find(|cut| cut.level == level.id) {
+            assert_eq!((format!("{} %", cut.top_percent), milli(&row[2])), (row[1].clone(), i64::from(cut.top_percent) * 250));
+        }
+    }
+    let rows = table("| Scores | At most | Begins at | Because |");
+    assert_eq!(rows.len(), 3);
+    for row in rows {
+        let scores: Vec<i64> = row[0].split(", ").map(whole).collect();
+        let percent = whole(row[1].trim_end_matches(" %"));
+        assert_eq!(counts(&scores).cut(u32::try_from(percent).unwrap()), whole(&row[2]), "{row:?}");
+    }
+}
+
+#[test]
+fn owner_rules_take_the_accounts_and_the_turns_that_the_tables_say() {
+    let text = DOCUMENT.split("```json").find(|text| text.contains("\"named\"")).unwrap().split("```").next().unwrap();
+    let mut document = defaults();
+    document.owners = OwnerRules::read(&serde_json::from_str(text).unwrap(), &document).unwrap();
+    let model = Model::compile(document).unwrap();
+    let rows = table("| Account | Tier | Country | Level | Falls under |");
+    assert_eq!(rows.len(), 4);
+    for row in rows {
+        let fields: BTreeMap<FieldName, FieldValue> = [("country", &row[2])]
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| (FieldName::new(name).unwrap(), FieldValue::Text(value.clone())))
+            .collect();
+        let account = AccountFacts::new(Some(row[1].as_str()).filter(|tier| !tier.is_empty()), None, None);
+        let rule = model.owner_rule(&fields, &account, Some(&row[3]), Day(20_000));
+        assert_eq!(rule.map(|rule| rule.id.as_str()), Some(row[4].as_str()), "{row:?}");
+    }
+    let dach = model.document.owners.rule("dach").unwrap();
+    let owners: Vec<String> = table("| Account that comes under `dach` | Owner |").into_iter().map(|row| row[1].clone()).collect();
+    let turns: Vec<&str> = (0..3).map(|turn| dach.owner(turn).unwrap()).collect();
+    assert_eq!(owners, turns);
+}
+
+#[test]
+fn programmes_run_as_the_table_says() {
+    let template = Programmes::template().unwrap();
+    let columns: Vec<&str> = template.columns.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(columns, ["Top 20 accounts", "A & B", "Remaining accounts"]);
+    let rows = table("| Programme | Top 20 accounts | A & B | Remaining accounts |");
+    assert_eq!(rows.len(), template.programmes.len());
+    for (row, programme) in rows.iter().zip(&template.programmes) {
+        let runs: Vec<&str> = template.columns.iter().map(|column| if programme.runs[&column.id] { "yes" } else { "no" }).collect();
+        assert_eq!((row[0].as_str(), &row[1..]), (programme.name.as_str(), &runs.iter().map(ToString::to_string).collect::<Vec<_>>()[..]));
     }
 }

@@ -24,6 +24,7 @@ pub fn new_account(account: &AccountId, origin: AccountOrigin, domains: Vec<Stri
         merged_into: None,
         members: Vec::new(),
         owner: None,
+        owner_by: None,
         tier: None,
         priority: None,
     }

@@ -50,6 +50,10 @@ pub struct Row {
     pub level: Option<Arc<str>>,
     /// The engagement level's id.
     pub engagement_level: Option<Arc<str>>,
+    /// The account level ruleset that the account falls under, when it is a segment's.
+    pub level_ruleset: Option<Arc<str>>,
+    /// The account engagement level ruleset that it falls under, when it is a segment's.
+    pub engagement_level_ruleset: Option<Arc<str>>,
     /// The hottest lead's level id; none when all are at the lowest.
     pub hottest: Option<Arc<str>>,
     /// The account score as a letter.
@@ -96,6 +100,8 @@ impl Row {
             version,
             level: word(standing.level),
             engagement_level: word(standing.engagement_level),
+            level_ruleset: word(standing.level_ruleset),
+            engagement_level_ruleset: word(standing.engagement_level_ruleset),
             hottest: word(standing.hottest),
             grade: standing.grade,
             grid: standing.grid,

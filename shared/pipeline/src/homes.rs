@@ -10,7 +10,8 @@ use crate::{
     store::{Body, Condition, Consistency, Item, Key, Query, Store, StoreError, Table, Write},
 };
 use domain::{
-    AccountId, Home, IdentityId, Shard, Shards, Timestamp, WorkspaceId, evaluate::Inputs, field::FieldFacts, giant, state::IdentityState,
+    AccountId, Home, IdentityId, Shard, Shards, Timestamp, WorkspaceId, evaluate::Inputs, field::FieldFacts, giant, segments::AccountFacts,
+    state::IdentityState,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,9 +87,13 @@ impl Gathered {
         let mut own = FieldFacts::new();
         for partition in partitions() {
             own.merge_all(&partition.own.record.facts);
+            own.merge_all(&partition.own.record.set_apart);
         }
         let states = partitions().flat_map(|partition| &partition.states).map(|stored| (stored.identity, &stored.state)).collect();
-        Inputs { own, states, giant: self.is_giant() }
+        let account = self.own.account.as_ref().map(|account| &account.record);
+        let stated =
+            account.map(|account| AccountFacts::new(account.tier.as_deref(), account.owner.as_deref(), account.priority.as_deref()));
+        Inputs { own, states, stated, giant: self.is_giant() }
     }
 
     /// Whether the home is evaluated by shards: it was before, or it has too many identities by now.

@@ -8,7 +8,9 @@ use domain::{
     level::LevelRuleset,
     model::Model,
     mutant::{Mutant, active},
+    segments::AccountFacts,
     transition::{Changed, Transition},
+    trigger::LevelOf,
 };
 use std::collections::BTreeMap;
 
@@ -39,6 +41,14 @@ pub struct Taken {
 /// A level held by somebody: its id and since when.
 type Held<'a> = Option<(&'a str, Timestamp)>;
 
+/// The level rulesets that a home falls under.
+#[derive(Debug, Clone, Copy)]
+struct Under<'m> {
+    account: &'m LevelRuleset,
+    engagement: &'m LevelRuleset,
+    lead: &'m LevelRuleset,
+}
+
 impl Step<'_> {
     /// Takes the step. `before` is what was recorded last, `leads` the levels of the leads then.
     pub fn take(&self, before: Option<&Standing>, leads: &LeadLevels, score: &Versioned<ScoreRecord>) -> Taken {
@@ -49,24 +59,33 @@ impl Step<'_> {
             return Taken { standing, lead_levels: LeadLevels::default() };
         }
         let mut changes: Vec<(Changed, String)> = Vec::new();
-        let hold = if self.is_account { self.account_level(before, record, &mut standing, &mut changes) } else { None };
+        let under = self.under(record, &mut standing);
+        let hold = if self.is_account { self.account_level(before, record, under.account, &mut standing, &mut changes) } else { None };
 
-        let document = &self.model.document;
         let held_engagement = held(before.and_then(|b| b.engagement_level.as_deref()), before.and_then(|b| b.engagement_level_since));
         let was = before.map_or(0, |before| before.engagement);
-        let (level, since, hold_engagement) = self.assign(&document.engagement_levels, record.engagement, held_engagement);
+        let (level, since, hold_engagement) = self.assign(under.engagement, record.engagement, held_engagement);
         if let Some(to) = differs(held_engagement, level.as_deref()) {
-            changes.push((Changed::EngagementLevel { from: id(held_engagement), to }, cause("engagement", was, record.engagement)));
+            let other = before.is_some_and(|before| before.engagement_level_ruleset != standing.engagement_level_ruleset);
+            let why = because(other.then_some(under.engagement), cause("engagement", was, record.engagement));
+            changes.push((Changed::EngagementLevel { from: id(held_engagement), to }, why));
         }
         (standing.engagement_level, standing.engagement_level_since) = (level, since);
         if self.is_account {
-            self.grid(before, record, &mut standing, &mut changes);
+            self.grid(before, record, under.engagement, &mut standing, &mut changes);
         }
 
-        let (lead_levels, hold_leads) = self.lead_levels(leads, record, &mut changes);
-        let ruleset = &document.lead_levels;
-        standing.hottest =
-            lead_levels.levels.values().filter_map(|(level, _)| Some((ruleset.rank(level)?, level))).max().map(|(_, level)| level.clone());
+        // A lead that is not recorded had the lowest level of the ruleset that it fell under.
+        let lowest = before.and_then(|before| {
+            self.model.document.levels_by_id(LevelOf::Lead, before.lead_level_ruleset.as_deref()).lowest().map(|level| level.id.as_str())
+        });
+        let (lead_levels, hold_leads) = self.lead_levels(leads, record, under.lead, lowest, &mut changes);
+        standing.hottest = lead_levels
+            .levels
+            .values()
+            .filter_map(|(level, _)| Some((under.lead.rank(level)?, level)))
+            .max()
+            .map(|(_, level)| level.clone());
 
         if before.is_some_and(|before| before.surge) != record.surge {
             changes.push((Changed::Surge { active: record.surge }, String::new()));
@@ -79,18 +98,33 @@ impl Step<'_> {
         Taken { standing, lead_levels }
     }
 
+    /// The rulesets that the home falls under as of the day of its scores, which the standing names when they are not the primary ones.
+    fn under(&self, record: &ScoreRecord, standing: &mut Standing) -> Under<'_> {
+        let stated = AccountFacts::new(record.tier.as_deref(), record.owner.as_deref(), record.priority.as_deref());
+        let stated = Some(&stated).filter(|_| self.is_account);
+        let levels = |of: LevelOf| self.model.levels_for(of, &record.fields, stated, record.as_of);
+        let name = |of: LevelOf, under: &LevelRuleset| (self.model.document.levels(of).id != under.id).then(|| under.id.clone());
+        let under = Under { account: levels(LevelOf::Account), engagement: levels(LevelOf::Engagement), lead: levels(LevelOf::Lead) };
+        standing.level_ruleset = name(LevelOf::Account, under.account);
+        standing.engagement_level_ruleset = name(LevelOf::Engagement, under.engagement);
+        standing.lead_level_ruleset = name(LevelOf::Lead, under.lead);
+        under
+    }
+
     /// Assigns the account level. Whoever is disqualified has the lowest one at once.
     fn account_level(
         &self,
         before: Option<&Standing>,
         record: &ScoreRecord,
+        ruleset: &LevelRuleset,
         standing: &mut Standing,
         changes: &mut Vec<(Changed, String)>,
     ) -> Option<Timestamp> {
         let account_held = held(before.and_then(|b| b.level.as_deref()), before.and_then(|b| b.level_since));
-        let ruleset = &self.model.document.account_levels;
         let disqualified = !record.disqualified_by.is_empty();
-        let (level, since, held_until) = if disqualified {
+        let (level, since, held_until) = if disqualified && active(Mutant::DisqualifiedKeptByHysteresis) {
+            self.assign(ruleset, 0, account_held)
+        } else if disqualified {
             let lowest = ruleset.levels.first().map(|level| level.id.as_str());
             let since = account_held.filter(|(held, _)| lowest == Some(*held)).map_or(self.now, |(_, since)| since);
             (lowest.map(str::to_owned), lowest.map(|_| since), None)
@@ -102,7 +136,8 @@ impl Step<'_> {
             let why = if disqualified {
                 format!("disqualified by {}", self.names(&record.disqualified_by))
             } else {
-                cause("account score", i64::from(was), i64::from(record.account_score))
+                let other = before.is_some_and(|before| before.level_ruleset != standing.level_ruleset);
+                because(other.then_some(ruleset), cause("account score", i64::from(was), i64::from(record.account_score)))
             };
             changes.push((Changed::AccountLevel { from: id(account_held), to }, why));
         }
@@ -119,8 +154,14 @@ impl Step<'_> {
     }
 
     /// Places the account in the grid. A change is recorded when some trigger watches one of both cells.
-    fn grid(&self, before: Option<&Standing>, record: &ScoreRecord, standing: &mut Standing, changes: &mut Vec<(Changed, String)>) {
-        let levels = &self.model.document.engagement_levels;
+    fn grid(
+        &self,
+        before: Option<&Standing>,
+        record: &ScoreRecord,
+        levels: &LevelRuleset,
+        standing: &mut Standing,
+        changes: &mut Vec<(Changed, String)>,
+    ) {
         let rank = standing.engagement_level.as_deref().and_then(|level| levels.rank(level));
         standing.grade = record.grade;
         standing.grid = record.grade.zip(rank).map(|(grade, rank)| GridCell::of(grade, levels.levels.len().saturating_sub(rank + 1)));
@@ -144,7 +185,7 @@ impl Step<'_> {
             None => record.fresh == 0,
             Some(before) => {
                 let unannounced = other_model && !self.model.announces(was, standing.model);
-                before.fresh == record.fresh && (before.inputs != record.inputs || unannounced)
+                before.fresh == record.fresh && (before.inputs != record.inputs || unannounced) && !active(Mutant::SilenceForgotten)
             }
         };
         let published = self.model.document.published.as_ref().filter(|_| other_model);
@@ -172,9 +213,10 @@ impl Step<'_> {
         &self,
         leads: &LeadLevels,
         record: &ScoreRecord,
+        ruleset: &LevelRuleset,
+        lowest_before: Option<&str>,
         changes: &mut Vec<(Changed, String)>,
     ) -> (LeadLevels, Option<Timestamp>) {
-        let ruleset = &self.model.document.lead_levels;
         let lowest = ruleset.levels.first().map(|level| level.id.as_str()).unwrap_or_default();
         let scores: BTreeMap<IdentityId, i64> = record.leads.iter().map(|lead| (lead.lead, lead.score)).collect();
         let cut = record.leads.len() >= NAMED_LEADS;
@@ -192,7 +234,7 @@ impl Step<'_> {
             let (level, since, held_until) = self.assign(ruleset, score, before);
             hold = sooner(hold, held_until);
             let (Some(level), Some(since)) = (level, since) else { continue };
-            let was = before.map_or(lowest, |(level, _)| level);
+            let was = before.map_or(lowest_before.unwrap_or(lowest), |(level, _)| level);
             if was != level {
                 let from = Some(was.to_owned());
                 changes.push((Changed::LeadLevel { lead, from, to: level.clone() }, format!("score {score}")));
@@ -215,6 +257,14 @@ fn id(held: Held<'_>) -> Option<String> {
 
 fn differs(held: Held<'_>, level: Option<&str>) -> Option<String> {
     level.filter(|level| held.is_none_or(|(before, _)| before != *level)).map(str::to_owned)
+}
+
+/// A cause, with the ruleset that somebody falls under since then.
+fn because(other: Option<&LevelRuleset>, cause: String) -> String {
+    match other {
+        Some(ruleset) => format!("under the levels of `{}` now: {cause}", ruleset.name),
+        None => cause,
+    }
 }
 
 fn cause(what: &str, from: i64, to: i64) -> String {
@@ -243,6 +293,9 @@ fn row(model: &Model, before: Option<&Standing>, score: &Versioned<ScoreRecord>)
         level_since: None,
         engagement_level: None,
         engagement_level_since: None,
+        level_ruleset: None,
+        engagement_level_ruleset: None,
+        lead_level_ruleset: None,
         hottest: None,
         grade: None,
         grid: None,

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod board;
 pub mod clock;
+pub mod counters;
 pub mod credentials;
 pub mod environment;
 mod events;
@@ -21,6 +22,7 @@ pub mod queue;
 pub mod records;
 pub mod refold;
 pub mod rehearse;
+pub mod reread;
 pub mod rulesets;
 pub mod scoring;
 pub mod secrets;
@@ -32,7 +34,8 @@ pub mod trial;
 pub mod walk;
 
 pub use clock::{Clock, Entropy, ManualClock, SystemClock, SystemEntropy};
-pub use credentials::{Credential, CredentialKind, Credentials};
+pub use counters::{Counter, Counters};
+pub use credentials::{Credential, CredentialId, CredentialKind, Credentials, RevokeError};
 pub use events::Events;
 pub use messages::{AccountChanged, AccountScored, AccountTouched, Change, EventsReceived, Message, Parcel, Rejected};
 pub use queue::{Homes, Queue, QueueError};

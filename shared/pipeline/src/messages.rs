@@ -17,6 +17,10 @@ pub trait Message: Serialize + DeserializeOwned + Clone + Send + Sync + 'static 
     const TYPE: &'static str;
     /// Which workspace it belongs to.
     fn workspace(&self) -> &WorkspaceId;
+    /// What the log lines about it are found by in every stage, when it brings events of one batch.
+    fn correlation(&self) -> Option<BatchId> {
+        None
+    }
 }
 
 /// Ingest took these events. Read by resolve.
@@ -62,6 +66,9 @@ impl Message for EventsReceived {
     const TYPE: &'static str = "EventsReceived";
     fn workspace(&self) -> &WorkspaceId {
         &self.workspace
+    }
+    fn correlation(&self) -> Option<BatchId> {
+        Some(self.batch)
     }
 }
 

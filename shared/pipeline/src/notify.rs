@@ -6,6 +6,7 @@
 //! | config | `{workspace}` | `destination#{id}` | [`Destination`], its secrets sealed |
 //! | deliveries | `{workspace}#D#{shard}` | `{transition's moment}#{id}` | [`Delivery`] |
 //! | deliveries | `{workspace}#C#{trigger}` | home | [`Fired`]: what took the cooldown |
+//! | deliveries | `{workspace}#off` | destination's id | that a version of the destination was answered 410 |
 //! | deliveries | `DUE#{shard}` | `{moment}#{workspace}#{delivery's sort key}` | [`DueDelivery`] |
 //!
 //! A delivery and its due item are always written in one transaction, and the due item's moment can be read off the delivery: so

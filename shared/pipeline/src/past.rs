@@ -18,6 +18,8 @@ use domain::{
     field::{FieldFact, FieldFacts, FieldName, FieldSource, Keep},
     mapping::AccountMapping,
     model::Model,
+    mutant::{Mutant, active},
+    segments::STATED,
     state::IdentityState,
     transition::{Changed, Transition},
 };
@@ -146,18 +148,23 @@ pub async fn gather<S: Store + Clone, C: Clock>(
         for (name, fact) in own.past.iter().filter(|(_, fact)| fact.at <= at) {
             logged.merge(name, fact.clone(), Keep::Latest);
         }
-        own.facts = before(&own.facts, &logged, at, &mut unknown);
+        own.facts = before(&own.all(), &logged, at, &mut unknown);
+        own.set_apart = FieldFacts::new();
     }
-    let limits = if at >= now { Vec::new() } else { limits(&unknown) };
+    let limits = if at >= now { Vec::new() } else { limits(&unknown, &model) };
     Ok(Past { at, model, gathered, levels, limits })
 }
 
-fn limits(unknown: &BTreeSet<FieldName>) -> Vec<String> {
+fn limits(unknown: &BTreeSet<FieldName>, model: &Model) -> Vec<String> {
     let mut limits = vec![
         "leads and absorbed accounts belong where they belong today".to_owned(),
         "fields are read by the mapping of today".to_owned(),
         "events count from the moment at which they happened, also those that were received later".to_owned(),
     ];
+    let stated = model.document.all_segments().flat_map(|segment| segment.when.fields()).any(|field| STATED.contains(&field.as_str()));
+    if stated {
+        limits.push("segments of levels see the tier, owner and priority of today".to_owned());
+    }
     if !unknown.is_empty() {
         let names: Vec<String> = unknown.iter().map(|name| format!("`{name}`")).collect();
         limits.push(format!("what was known of {} then was replaced since", names.join(", ")));
@@ -174,6 +181,8 @@ async fn model_at<S: Store, C: Clock>(models: &Models<S, C>, workspace: &Workspa
     }
     document.mapping = today.document.mapping.clone();
     document.profiles = today.document.profiles.clone();
+    document.aliases = today.document.aliases.clone();
+    document.source_order = today.document.source_order;
     document.own_domains.clone_from(&today.document.own_domains);
     Ok(Arc::new(Model::compile(document).map_err(|e| StoreError::Refused { source: Box::new(e) })?))
 }
@@ -238,7 +247,8 @@ async fn rewind<S: Store>(
     mut stated: Stated,
 ) -> Result<(Option<StoredState>, Stated), StoreError> {
     let mapping = &model.document.mapping;
-    let mut state = refolded(parcels, workspace, &stored.state, model, Some(at), now, |events| stated.add(events, mapping)).await?;
+    let until = Some(at).filter(|_| !active(Mutant::AsOfSeesTheFuture));
+    let mut state = refolded(parcels, workspace, &stored.state, model, until, now, |events| stated.add(events, mapping)).await?;
     if state.facts.count == 0 && stored.state.facts.count > 0 {
         return Ok((None, stated));
     }

@@ -150,6 +150,16 @@ pub fn review_key(workspace: &WorkspaceId, subject: &str) -> Key {
     Key::new(Table::Accounts, format!("{workspace}#Q"), subject)
 }
 
+/// How many turns the owners of a rule have taken. Not in the table config, which the stages may only read.
+pub fn owner_turns_key(workspace: &WorkspaceId, rule: &str) -> Key {
+    Key::new(Table::Accounts, format!("{workspace}#O"), rule)
+}
+
+/// The programmes of a workspace: table config.
+pub fn programmes_key(workspace: &WorkspaceId) -> Key {
+    Key::new(Table::Config, workspace.as_str(), "programmes")
+}
+
 /// The partition of one shard of due accounts, of all workspaces.
 pub fn due_partition(shard: u64) -> String {
     format!("DUE#{shard:02}")
@@ -297,12 +307,42 @@ pub struct AccountRecord {
     /// Who looks after it, as a person or a rule set it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
+    /// Who says so. An owner without it was set by a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner_by: Option<OwnerBy>,
     /// `1:1`, `1:few` or `1:many` for a named account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tier: Option<String>,
     /// The named account's priority.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<String>,
+}
+
+impl AccountRecord {
+    /// Who says who looks after it; `None` when nobody does.
+    pub fn owner_by(&self) -> Option<&OwnerBy> {
+        self.owner.as_ref().map(|_| self.owner_by.as_ref().unwrap_or(&OwnerBy::Manual))
+    }
+}
+
+/// Who says who looks after an account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum OwnerBy {
+    /// A person, until a person clears it.
+    Manual,
+    /// An owner rule.
+    Rule {
+        /// Its id.
+        id: String,
+    },
+}
+
+/// How many turns the owners of a rule have taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerTurns {
+    /// So many accounts were given to them, so this is the number of the next turn, from 0.
+    pub taken: u64,
 }
 
 /// The account's own facts: manual input, imports, enrichment, and `group` calls that named the account.
@@ -316,12 +356,22 @@ pub struct OwnFields {
     /// What people stated and later replaced, oldest first, at most 50 statements: so that a correction does not change the past.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub past: Vec<(FieldName, FieldFact)>,
+    /// What events stated by an earlier mapping, while a job reads them again by the present one: it counts until the job replaces it.
+    #[serde(default, skip_serializing_if = "FieldFacts::is_empty")]
+    pub set_apart: FieldFacts,
 }
 
 /// How many statements that were replaced are kept.
 const PAST_STATEMENTS: usize = 50;
 
 impl OwnFields {
+    /// Every fact that counts.
+    pub fn all(&self) -> FieldFacts {
+        let mut all = self.facts.clone();
+        all.merge_all(&self.set_apart);
+        all
+    }
+
     /// Takes in what a person or an import states, and keeps what it replaces. Tells whether anything changed.
     pub fn state(&mut self, name: &FieldName, fact: FieldFact) -> bool {
         let source = fact.source;
@@ -614,6 +664,15 @@ pub struct Standing {
     /// Since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engagement_level_since: Option<Timestamp>,
+    /// The account level ruleset that the account falls under, when it is a segment's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level_ruleset: Option<String>,
+    /// The account engagement level ruleset that it falls under, when it is a segment's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engagement_level_ruleset: Option<String>,
+    /// The lead level ruleset that its leads fall under, when it is a segment's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lead_level_ruleset: Option<String>,
     /// The hottest lead's level id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hottest: Option<String>,

@@ -18,9 +18,10 @@ use domain::{
     explain::{Explanation, HeldLevels},
     grade::GridCell,
     model::{Beside, Model},
+    mutant::{Mutant, active},
     score::{CompiledEngagement, Engagement, LeadBase},
     transition::Transition,
-    trigger::{FilterFacts, Trigger},
+    trigger::{FilterFacts, LevelOf, Trigger},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
@@ -190,7 +191,11 @@ impl<S: Store + Clone> Rehearsal<'_, S> {
 
     fn sides(&self, read: &Read<'_>, thresholds: &[i64], cells: &[GridCell]) -> (Side, Side) {
         let side = |model: &Model, gathered: &Gathered| {
-            let record = scoring::compute(read.home, gathered, model, self.day(), self.now);
+            let stored = gathered.own.score.as_ref().filter(|score| score.record.model == model.version());
+            let record = match stored.filter(|_| active(Mutant::DryRunByStoredScores)) {
+                Some(stored) => stored.record.clone(),
+                None => scoring::compute(read.home, gathered, model, self.day(), self.now),
+            };
             let version = gathered.own.score.as_ref().map_or(0, |score| score.version).saturating_add(1);
             let step = Step { model, thresholds, cells, now: self.now, is_account: read.home.account().is_some() };
             let score = Versioned { version, record };
@@ -200,17 +205,17 @@ impl<S: Store + Clone> Rehearsal<'_, S> {
         (side(self.old, &read.gathered), side(self.new, read.for_new()))
     }
 
-    fn seen<'s>(&self, read: &'s Read<'_>, old: &'s Side, new: &'s Side) -> Seen<'s> {
+    fn seen<'s>(&'s self, read: &'s Read<'_>, old: &'s Side, new: &'s Side) -> Seen<'s> {
         Seen {
             home: read.home,
             name: new.record.name.as_deref(),
             total_leads: new.record.total_leads,
-            old: self.placed(old),
-            new: self.placed(new),
+            old: self.placed(self.old, old),
+            new: self.placed(self.new, new),
         }
     }
 
-    fn placed<'s>(&self, side: &'s Side) -> Placed<'s> {
+    fn placed<'s>(&'s self, model: &'s Model, side: &'s Side) -> Placed<'s> {
         let (record, standing) = (&side.record, &side.taken.standing);
         let other =
             |scores: &[domain::evaluate::OtherScore], id: &str| scores.iter().find(|score| score.ruleset == id).map(|score| score.score);
@@ -228,8 +233,15 @@ impl<S: Store + Clone> Rehearsal<'_, S> {
             grade: standing.grade,
             grid: standing.grid,
             surge: record.surge,
+            lowest_lead_level: self.lowest_lead_level(model, standing),
             leads: &side.taken.lead_levels.levels,
         }
+    }
+
+    /// The level of the leads that are not recorded.
+    fn lowest_lead_level<'m>(&self, model: &'m Model, standing: &Standing) -> Option<&'m str> {
+        let levels = model.document.levels_by_id(LevelOf::Lead, standing.lead_level_ruleset.as_deref());
+        levels.lowest().map(|level| level.id.as_str())
     }
 
     /// The rules that make the difference.

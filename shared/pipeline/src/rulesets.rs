@@ -21,22 +21,20 @@
 //!
 //! A ruleset that is in the model but has no head (of a workspace that never published, or whose model was put in whole) shows as published.
 
-mod candidate;
 mod change;
 mod edit;
 mod implied;
 mod publish;
 mod record;
 
-pub use candidate::{beside, in_force, put_beside, put_primary, stamped, without};
 pub use change::{Change, HeadPatch, Plan, PublishError, Started};
 pub use edit::NewRuleset;
 pub use publish::SETTLE_MS;
 pub(crate) use publish::give_up;
 pub(crate) use record::read_publication;
 pub use record::{
-    Draft, Listed, Publication, PublicationState, Ruleset, RulesetHead, RulesetVersion, Subject, VersionHead, draft_key, head_key,
-    publication_key, version_key,
+    Computed, Draft, Listed, Publication, PublicationState, Ruleset, RulesetHead, RulesetVersion, Subject, VersionHead, draft_key,
+    head_key, publication_key, version_key,
 };
 
 use crate::{
@@ -48,8 +46,10 @@ use crate::{
 };
 use domain::{
     Day, IdError, RulesetId, Timestamp, WorkspaceId,
+    candidate::Place,
     model::{ModelDocument, default_document},
     ruleset::{Content, RulesetKind},
+    segments::level_of,
 };
 use record::{head_prefix, version_prefix};
 
@@ -93,7 +93,8 @@ impl<S: Store + Clone, C: Clock> Rulesets<S, C> {
         Self { store, clock }
     }
 
-    /// Every ruleset of a kind: the primary one, then the others in the order of their ids.
+    /// Every ruleset of a kind: the primary one, then those of segments in the order in which they are asked, then the others in the order of their
+    /// ids.
     pub async fn list(&self, workspace: &WorkspaceId, kind: RulesetKind) -> Result<Vec<Listed>, StoreError> {
         let query = Query::partition(Table::Config, workspace.as_str()).prefix(&head_prefix(kind));
         let (current, items) = futures::try_join!(self.current(workspace), self.store.query_all(query))?;
@@ -102,7 +103,10 @@ impl<S: Store + Clone, C: Clock> Rulesets<S, C> {
         let implied = implied::heads(&current.document, kind)?.into_iter().filter(|head| !stored.iter().any(|known| known.id == head.id));
         let mut listed: Vec<Listed> =
             implied.chain(stored.iter().filter(|head| !head.deleted).cloned()).map(|head| listed(head, &current.document, today)).collect();
-        listed.sort_by(|a, b| b.primary.cmp(&a.primary).then_with(|| a.head.id.cmp(&b.head.id)));
+        listed.sort_by(|a, b| {
+            let place = |listed: &Listed| (!listed.primary, listed.order.unwrap_or(usize::MAX));
+            place(a).cmp(&place(b)).then_with(|| a.head.id.cmp(&b.head.id))
+        });
         Ok(listed)
     }
 
@@ -115,12 +119,13 @@ impl<S: Store + Clone, C: Clock> Rulesets<S, C> {
     pub(crate) async fn shown(&self, workspace: &WorkspaceId, seen: Seen) -> Result<Option<Ruleset>, StoreError> {
         let Some(head) = seen.head.clone() else { return Ok(None) };
         let content = self.published(workspace, &seen.current.document, &head.record).await?;
-        let Listed { head: record, primary, in_force } = listed(head.record, &seen.current.document, self.clock.now().day());
+        let Listed { head: record, primary, in_force, order } = listed(head.record, &seen.current.document, self.clock.now().day());
         Ok(Some(Ruleset {
             head: record,
             seen: head.version,
             primary,
             in_force,
+            order,
             draft: seen.draft,
             content,
             model_version: seen.current.document.version,
@@ -239,13 +244,15 @@ impl<S: Store + Clone, C: Clock> Rulesets<S, C> {
 }
 
 fn listed(head: RulesetHead, document: &ModelDocument, today: Day) -> Listed {
-    let place = candidate::place_of(document, head.kind, &head.id);
+    let place = document.place_of(head.kind, &head.id);
     let in_force = match place {
-        candidate::Place::Primary => true,
-        candidate::Place::Beside => head.dates_hold(today),
-        candidate::Place::Nowhere => false,
+        Place::Primary => true,
+        Place::Beside => head.dates_hold(today),
+        Place::Nowhere => false,
     };
-    Listed { primary: place == candidate::Place::Primary, in_force, head }
+    let segments = level_of(head.kind).map(|of| document.segments(of)).unwrap_or_default();
+    let order = segments.iter().position(|segment| segment.ruleset.id == head.id.as_str()).map(|place| place.saturating_add(1));
+    Listed { primary: place == Place::Primary, in_force, order, head }
 }
 
 fn read_current(item: Option<&Item>) -> Result<Current, StoreError> {

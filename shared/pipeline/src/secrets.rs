@@ -17,8 +17,8 @@ pub enum SecretError {
         /// What the secret belongs to.
         purpose: String,
     },
-    /// The key service did not answer.
-    #[error("the key service did not answer")]
+    /// The key service did not answer, or refused.
+    #[error("the key service can't be used")]
     Unavailable {
         /// What the adapter saw.
         #[source]

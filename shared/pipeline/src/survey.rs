@@ -12,13 +12,13 @@ use crate::{
 };
 use domain::{
     Day, Home, Timestamp, WorkspaceId,
-    account_rules::{AccountRuleset, Condition as RuleCondition},
     coverage::Coverage,
     decay::divide_rounded,
     field::FieldName,
     lead::Lead,
     model::{Model, ModelDocument},
     score::LeadBase,
+    segments::STATED,
     surge::{Earning, Surge, SurgeSettings},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -263,39 +263,27 @@ pub async fn last_coverage<S: Store>(store: &S, workspace: &WorkspaceId) -> Resu
     item.as_ref().map(from_packed).transpose()
 }
 
-/// Which rules look at which field: ids of rulesets and rules, by the field.
+/// Which rules, segments and owner rules look at which field: ids of rulesets and rules, by the field. A segment is called `segment`, and the ruleset
+/// of owner rules `owner-rules`.
 fn users(document: &ModelDocument) -> Vec<(FieldName, Vec<(&str, &str)>)> {
-    let mut users: Vec<(FieldName, Vec<(&str, &str)>)> = Vec::new();
     let rulesets = std::iter::once(&document.account).chain(document.other_accounts.iter().map(|other| &other.ruleset));
-    for ruleset in rulesets {
-        for (rule, fields) in fields_of_rules(ruleset) {
-            for field in fields {
-                let place = (ruleset.id.as_str(), rule);
-                match users.iter_mut().find(|(known, _)| *known == field) {
-                    Some((_, rules)) => rules.push(place),
-                    None => users.push((field, vec![place])),
-                }
-            }
+    let rules = rulesets.flat_map(|ruleset| {
+        ruleset.rules.iter().flat_map(|rule| {
+            let place = (ruleset.id.as_str(), rule.id.as_str());
+            rule.condition.fields().into_iter().map(move |field| (field, place))
+        })
+    });
+    let segments = document.all_segments().map(|segment| ((segment.ruleset.id.as_str(), "segment"), &segment.when));
+    let owners = document.owners.0.iter().filter_map(|rule| Some((("owner-rules", rule.id.as_str()), rule.when.as_ref()?)));
+    let conditions = segments.chain(owners).flat_map(|(place, when)| when.fields().into_iter().map(move |field| (field, place)));
+    let mut users: Vec<(FieldName, Vec<(&str, &str)>)> = Vec::new();
+    for (field, place) in rules.chain(conditions.filter(|(field, _)| !STATED.contains(&field.as_str()))) {
+        match users.iter_mut().find(|(known, _)| known == field) {
+            Some((_, places)) => places.push(place),
+            None => users.push((field.clone(), vec![place])),
         }
     }
     users
-}
-
-/// The fields of each rule, each once.
-fn fields_of_rules(ruleset: &AccountRuleset) -> impl Iterator<Item = (&str, BTreeSet<FieldName>)> {
-    ruleset.rules.iter().map(|rule| {
-        let mut fields = BTreeSet::new();
-        collect(&rule.condition, &mut fields);
-        (rule.id.as_str(), fields)
-    })
-}
-
-fn collect(condition: &RuleCondition, fields: &mut BTreeSet<FieldName>) {
-    match condition {
-        RuleCondition::All(members) | RuleCondition::Any(members) => members.iter().for_each(|member| collect(member, fields)),
-        RuleCondition::Test(test) => drop(fields.insert(test.field.clone())),
-        RuleCondition::Faulty { .. } => {}
-    }
 }
 
 /// Coverage as JSON: fields that rules use in the order of the rules, then the others by name. Without a count all numbers are `null`.

@@ -4,7 +4,6 @@
 use crate::{homes::HomeStore, parcels::Parcels, rehearse::Rehearsal, rulesets::Ruleset};
 use domain::{
     Day, Home, Timestamp, WorkspaceId,
-    candidate::Days,
     dry_run::{ChangedHome, Comparison, Shown, Subject},
     level::LevelRuleset,
     lint::{Circumstances, Finding, Severity, lint},
@@ -80,8 +79,7 @@ impl Trial {
         }
         let version = if revision.is_some() { head.version().saturating_add(1) } else { head.version() };
         let content: Content = content.clone().with_identity(&head.id, None, version);
-        let days = Days { starts_on: head.starts_on, ends_on: head.ends_on };
-        let candidate = old.document.with(head.kind, &content, days, as_primary);
+        let candidate = old.document.with(head.kind, &content, head.days(), as_primary);
         let said = json!({
             "id": head.id, "kind": head.kind, "name": content.name(), "revision": revision,
             "version": revision.is_none().then_some(version), "as_primary": candidate.drives_levels,

@@ -1,10 +1,10 @@
 //! How a batch of records becomes outcomes.
 
-use aws::{DeadQueue, MemoryDeadQueue, SqsBatchResponse, SqsEvent, SqsRecord, handle_sqs, sqs_event};
+use aws::{DeadQueue, MemoryDeadQueue, SqsBatchResponse, SqsEvent, SqsRecord, handle_sqs, handle_sqs_counting, sqs_event};
 use domain::Timestamp;
 use harpoon_tests::contracts::queue::message;
 use pipeline::{
-    AccountScored, Outcome, Queue, QueueError, Received, Stage, StageError,
+    AccountScored, Counter, Counters, Outcome, Queue, QueueError, Received, Stage, StageError,
     memory::MemoryQueue,
     messages,
     store::{Key, StoreError, Table},
@@ -171,6 +171,23 @@ async fn a_split_message_is_replaced_by_its_parts() {
     let parked = run.dead.parked();
     assert_eq!((parked.len(), parked[0].reason.as_str()), (1, "one item is bad"));
     assert_eq!(messages::decode::<AccountScored>(&parked[0].body).unwrap(), message("bad"));
+}
+
+#[tokio::test]
+async fn every_outcome_is_counted() {
+    let run = Run::new();
+    let counters = Counters::counting();
+    let batch = event(&["a", "retry", "reject", "b", "split"]);
+    handle_sqs_counting(&run.stage, batch, &run.own, &run.dead, &counters).await;
+    let malformed = sqs_event("level", [record("m", "{".to_owned(), 1)]);
+    handle_sqs_counting(&run.stage, malformed, &run.own, &run.dead, &counters).await;
+    // Parked are `reject`, a part of `split`, and what is no message.
+    assert_eq!(
+        counters.take().collect::<Vec<_>>(),
+        [(Counter::MessagesDone, 2), (Counter::MessagesRetried, 1), (Counter::MessagesSplit, 1), (Counter::MessagesParked, 3),]
+    );
+    handle_sqs_counting(&run.stage, event(&["reject"]), &run.own, &Closed, &counters).await;
+    assert_eq!(counters.take().collect::<Vec<_>>(), [(Counter::MessagesRetried, 1)]);
 }
 
 /// A queue that takes nothing.

@@ -182,9 +182,13 @@ fn resource(template: &str, name: &str) -> String {
     lines.take_while(|line| line.is_empty() || line.starts_with("   ")).collect::<Vec<_>>().join("\n")
 }
 
-/// A number of a resource; `None` when it does not name it.
-fn number(resource: &str, name: &str) -> Option<u64> {
-    let rest = resource.split(&format!("{name}: ")).nth(1)?;
+/// A number of a resource, or the default of the parameter that it names; `None` when it does not name it.
+fn number(template: &str, resource_text: &str, name: &str) -> Option<u64> {
+    let rest = resource_text.split(&format!("{name}: ")).nth(1)?;
+    if let Some(parameter) = rest.strip_prefix("!Ref ") {
+        let parameter = parameter.split_whitespace().next()?;
+        return number(template, &resource(template, parameter), "Default");
+    }
     rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().ok()
 }
 
@@ -195,11 +199,11 @@ fn the_numbers_are_those_of_the_template() {
         let stage = format!("{}{}", source.stage[..1].to_uppercase(), &source.stage[1..]);
         let (function, queue) = (resource(&template, &format!("{stage}Function")), resource(&template, &format!("{stage}Queue")));
         let seconds = |duration: Duration| Some(duration.as_secs());
-        assert_eq!(number(&function, "BatchSize"), Some(source.batch_size as u64), "{stage}");
-        assert_eq!(number(&function, "MaximumBatchingWindowInSeconds").or(Some(0)), seconds(source.window), "{stage}");
-        assert_eq!(number(&function, "MaximumConcurrency"), Some(source.concurrency as u64), "{stage}");
-        assert_eq!(number(&function, "Timeout"), seconds(source.timeout), "{stage}");
-        assert_eq!(number(&queue, "VisibilityTimeout"), seconds(source.visibility()), "{stage}");
-        assert_eq!(number(&queue, "maxReceiveCount"), Some(u64::from(source.max_receives)), "{stage}");
+        assert_eq!(number(&template, &function, "BatchSize"), Some(source.batch_size as u64), "{stage}");
+        assert_eq!(number(&template, &function, "MaximumBatchingWindowInSeconds").or(Some(0)), seconds(source.window), "{stage}");
+        assert_eq!(number(&template, &function, "MaximumConcurrency"), Some(source.concurrency as u64), "{stage}");
+        assert_eq!(number(&template, &function, "Timeout"), seconds(source.timeout), "{stage}");
+        assert_eq!(number(&template, &queue, "VisibilityTimeout"), seconds(source.visibility()), "{stage}");
+        assert_eq!(number(&template, &queue, "maxReceiveCount"), Some(u64::from(source.max_receives)), "{stage}");
     }
 }

@@ -1,10 +1,14 @@
 //! What the adapters do with answers that the embedded database never gives: canned answers over a socket.
 
-use aws::{AwsClients, DeadQueue};
+use aws::{AwsClients, DeadQueue, SqsParkedMessages};
+use domain::Timestamp;
 use harpoon_tests::contracts::queue::message;
 use pipeline::{AccountScored, Consistency, Key, Queue, QueueError, Store, StoreError, Table, messages};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
+use std::{
+    error::Error,
+    sync::{Arc, Mutex},
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpStream},
@@ -173,4 +177,151 @@ async fn a_parked_message_carries_its_reason_and_stage() {
     assert_eq!(request["MessageBody"], "the body");
     assert_eq!(request["MessageAttributes"]["reason"], json!({ "DataType": "String", "StringValue": "line one line two" }));
     assert_eq!(request["MessageAttributes"]["stage"]["StringValue"], "score");
+}
+
+/// A message as SQS gives it out of a dead queue.
+fn parked(id: &str, sent_at: &str, reason: Option<&str>) -> Value {
+    let text = |value: &str| json!({ "DataType": "String", "StringValue": value });
+    let attributes = reason.map_or_else(|| json!({}), |reason| json!({ "reason": text(reason), "stage": text("score") }));
+    json!({
+        "MessageId": id, "ReceiptHandle": format!("r-{id}"), "Body": format!("body of {id}"), "MD5OfBody": "",
+        "Attributes": { "SentTimestamp": sent_at, "ApproximateReceiveCount": "1" }, "MessageAttributes": attributes,
+    })
+}
+
+fn received(messages: &[Value]) -> (u16, Value) {
+    (200, json!({ "Messages": messages }))
+}
+
+fn queue_url(name: &str) -> (u16, Value) {
+    (200, json!({ "QueueUrl": format!("https://queue.example/{name}") }))
+}
+
+const DONE: (u16, Value) = (200, Value::Null);
+
+/// Answers for the two queues of score, then these.
+async fn dead_queue_of_score(answers: Vec<(u16, Value)>) -> (Canned, SqsParkedMessages) {
+    let empty = |(status, body): (u16, Value)| (status, if body.is_null() { json!({}) } else { body });
+    let urls = [queue_url("harpoon-score"), queue_url("harpoon-score-dead")];
+    let canned = Canned::new(urls.into_iter().chain(answers.into_iter().map(empty)).collect()).await;
+    let queue = canned.clients().parked_messages("harpoon-", "score").await.unwrap();
+    (canned, queue)
+}
+
+/// The operations after the first two, with the place of the message that each is about, and its queue.
+fn story(canned: &Canned) -> Vec<String> {
+    let requests = canned.requests();
+    let told = requests.iter().skip(2).map(|(target, request)| {
+        let operation = target.strip_prefix("AmazonSQS.").unwrap();
+        let queue = request["QueueUrl"].as_str().unwrap().strip_prefix("https://queue.example/harpoon-").unwrap();
+        let about: Vec<&str> = match operation {
+            "SendMessage" => vec![request["MessageBody"].as_str().unwrap()],
+            "DeleteMessage" => vec![request["ReceiptHandle"].as_str().unwrap()],
+            "ChangeMessageVisibilityBatch" => {
+                let mut receipts: Vec<&str> =
+                    request["Entries"].as_array().unwrap().iter().map(|entry| entry["ReceiptHandle"].as_str().unwrap()).collect();
+                assert!(request["Entries"].as_array().unwrap().iter().all(|entry| entry["VisibilityTimeout"] == 0));
+                receipts.sort_unstable();
+                receipts
+            }
+            _ => Vec::new(),
+        };
+        format!("{operation} {queue} {}", about.join(" ")).trim_end().to_owned()
+    });
+    told.collect()
+}
+
+#[tokio::test]
+async fn parked_messages_are_listed_with_their_reasons_and_given_back() {
+    let (canned, queue) = dead_queue_of_score(vec![
+        received(&[parked("a", "1000", Some("why")), parked("b", "2000", None)]),
+        received(&[parked("a", "1000", Some("why"))]),
+        DONE,
+    ])
+    .await;
+    let found = queue.list(100).await.unwrap();
+    let told: Vec<_> = found.iter().map(|message| (message.id.as_str(), message.reason.as_deref(), message.stage.as_deref())).collect();
+    assert_eq!(told, [("b", None, None), ("a", Some("why"), Some("score"))]);
+    assert_eq!(found[0].sent_at, Some(Timestamp::from_millis(2_000)));
+    let names: Vec<String> =
+        canned.requests().iter().take(2).map(|(_, request)| request["QueueName"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(names, ["harpoon-score", "harpoon-score-dead"]);
+    assert_eq!(
+        story(&canned),
+        ["ReceiveMessage score-dead", "ReceiveMessage score-dead", "ChangeMessageVisibilityBatch score-dead r-a r-b"]
+    );
+}
+
+#[tokio::test]
+async fn redriving_sends_before_it_deletes_and_leaves_what_failed_again() {
+    let (canned, queue) =
+        dead_queue_of_score(vec![received(&[parked("a", "1000", None), parked("new", "6000", None)]), DONE, DONE, received(&[]), DONE])
+            .await;
+    assert_eq!(queue.redrive(None, Timestamp::from_millis(5_000)).await.unwrap(), 1);
+    assert_eq!(
+        story(&canned),
+        [
+            "ReceiveMessage score-dead",
+            "SendMessage score body of a",
+            "DeleteMessage score-dead r-a",
+            "ReceiveMessage score-dead",
+            "ChangeMessageVisibilityBatch score-dead r-new",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn one_message_is_redriven_by_its_id_and_a_second_time_nothing_is() {
+    let (canned, queue) = dead_queue_of_score(vec![
+        received(&[parked("a", "1000", None), parked("b", "1000", None), parked("c", "1000", None)]),
+        DONE,
+        DONE,
+        DONE,
+        received(&[parked("a", "1000", None), parked("c", "1000", None)]),
+        received(&[]),
+        DONE,
+    ])
+    .await;
+    let now = Timestamp::from_millis(5_000);
+    assert_eq!(queue.redrive(Some("b"), now).await.unwrap(), 1);
+    assert_eq!(queue.redrive(Some("b"), now).await.unwrap(), 0);
+    assert_eq!(
+        story(&canned),
+        [
+            "ReceiveMessage score-dead",
+            "SendMessage score body of b",
+            "DeleteMessage score-dead r-b",
+            "ChangeMessageVisibilityBatch score-dead r-a r-c",
+            "ReceiveMessage score-dead",
+            "ReceiveMessage score-dead",
+            "ChangeMessageVisibilityBatch score-dead r-a r-c",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_message_that_can_not_be_sent_back_stays_parked() {
+    let refused = (400, json!({ "__type": "com.amazonaws.sqs#AccessDenied", "message": "not authorized to perform: sqs:sendmessage" }));
+    let (canned, queue) = dead_queue_of_score(vec![received(&[parked("a", "1000", None)]), refused, DONE]).await;
+    let error = queue.redrive(None, Timestamp::from_millis(5_000)).await.unwrap_err();
+    let said = error.source().unwrap().to_string();
+    assert!(said.contains("harpoon-score`") && said.contains("AccessDenied: not authorized"), "{said}");
+    assert_eq!(story(&canned), ["ReceiveMessage score-dead", "SendMessage score body of a", "ChangeMessageVisibilityBatch score-dead r-a"]);
+}
+
+#[tokio::test]
+async fn a_parked_message_is_found_by_its_id() {
+    let (_canned, queue) =
+        dead_queue_of_score(vec![received(&[parked("a", "1000", None), parked("b", "1000", None)]), DONE, received(&[]), DONE]).await;
+    assert_eq!(queue.find("b").await.unwrap().unwrap().body, "body of b");
+    assert_eq!(queue.find("z").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_queue_that_is_not_there_is_named() {
+    let missing = (400, json!({ "__type": "com.amazonaws.sqs#QueueDoesNotExist", "message": "The specified queue does not exist." }));
+    let canned = Canned::new(vec![missing]).await;
+    let error = canned.clients().parked_messages("staging-", "score").await.unwrap_err();
+    let said = error.source().unwrap().to_string();
+    assert_eq!(said, "queue `staging-score` in `us-east-1`: QueueDoesNotExist: The specified queue does not exist.");
 }

@@ -67,6 +67,7 @@ pub fn kind(key: &Key) -> &'static str {
         (Table::Events, _) => "other event log",
         (Table::Deliveries, _) if key.pk.starts_with("DUE#") => "due delivery",
         (Table::Deliveries, "C") => "cooldown",
+        (Table::Deliveries, "off") => "destinations",
         (Table::Deliveries, _) => "delivery",
         (Table::Accounts, _) if key.pk.starts_with("DUE#") => "due account",
         (Table::Accounts, "I") => "mapping",

@@ -43,6 +43,17 @@ CREATE INDEX IF NOT EXISTS dead_by_queue ON dead (queue);
 
 /// Makes the tables and takes back what a killed process held.
 pub fn prepare(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    attach(connection)?;
+    connection.execute(
+        "UPDATE message SET visible_at = ?1, held = 0, interruptions = interruptions + 1,
+             receives = receives - (interruptions < ?2) WHERE held = 1",
+        params![now.millis(), FORGIVEN_INTERRUPTIONS],
+    )?;
+    Ok(())
+}
+
+/// Makes the tables, and leaves to others what they hold.
+pub fn attach(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(std::time::Duration::from_secs(5))?;
     connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
     connection.execute_batch("PRAGMA synchronous = FULL")?;
@@ -54,11 +65,6 @@ pub fn prepare(connection: &Connection, now: Timestamp) -> rusqlite::Result<()> 
         }
     }
     connection.set_prepared_statement_cache_capacity(32);
-    connection.execute(
-        "UPDATE message SET visible_at = ?1, held = 0, interruptions = interruptions + 1,
-             receives = receives - (interruptions < ?2) WHERE held = 1",
-        params![now.millis(), FORGIVEN_INTERRUPTIONS],
-    )?;
     Ok(())
 }
 
@@ -180,27 +186,36 @@ pub fn dead(connection: &Connection, queue: &str, limit: usize) -> rusqlite::Res
         "SELECT id, body, packed, reason, stage, receives, died_at FROM dead WHERE queue = ?1 ORDER BY seq DESC LIMIT ?2",
     )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = select.query_map(params![queue, limit], |row| {
-        Ok(DeadMessage {
-            id: row.get(0)?,
-            body: body::read(row, 1, 2)?,
-            reason: row.get(3)?,
-            stage: row.get(4)?,
-            receive_count: row.get(5)?,
-            died_at: Timestamp::from_millis(row.get(6)?),
-        })
-    })?;
-    rows.collect()
+    select.query_map(params![queue, limit], dead_message)?.collect()
 }
 
-/// Moves a dead queue back.
-pub fn redrive(connection: &Connection, queue: &str, now: Timestamp) -> rusqlite::Result<u64> {
+/// The message of a dead queue with this id.
+pub fn dead_one(connection: &Connection, queue: &str, id: &str) -> rusqlite::Result<Option<DeadMessage>> {
+    let mut select = connection.prepare_cached(
+        "SELECT id, body, packed, reason, stage, receives, died_at FROM dead WHERE queue = ?1 AND id = ?2 ORDER BY seq DESC LIMIT 1",
+    )?;
+    select.query_map([queue, id], dead_message)?.next().transpose()
+}
+
+fn dead_message(row: &Row<'_>) -> rusqlite::Result<DeadMessage> {
+    Ok(DeadMessage {
+        id: row.get(0)?,
+        body: body::read(row, 1, 2)?,
+        reason: row.get(3)?,
+        stage: row.get(4)?,
+        receive_count: row.get(5)?,
+        died_at: Timestamp::from_millis(row.get(6)?),
+    })
+}
+
+/// Moves a dead queue back, or only the message with this id.
+pub fn redrive(connection: &Connection, queue: &str, only: Option<&str>, now: Timestamp) -> rusqlite::Result<u64> {
     let moved = connection.execute(
         "INSERT INTO message (queue, id, body, packed, sent_at, visible_at)
-         SELECT queue, id, body, packed, sent_at, ?2 FROM dead WHERE queue = ?1 ORDER BY seq",
-        params![queue, now.millis()],
+         SELECT queue, id, body, packed, sent_at, ?2 FROM dead WHERE queue = ?1 AND (?3 IS NULL OR id = ?3) ORDER BY seq",
+        params![queue, now.millis(), only],
     )?;
-    connection.execute("DELETE FROM dead WHERE queue = ?1", [queue])?;
+    connection.execute("DELETE FROM dead WHERE queue = ?1 AND (?2 IS NULL OR id = ?2)", params![queue, only])?;
     Ok(u64::try_from(moved).unwrap_or(u64::MAX))
 }
 
@@ -238,7 +253,7 @@ INSERT INTO dead (queue, id, body, sent_at, receives, reason, stage, died_at) VA
         let now = Timestamp::from_millis(1_000);
         prepare(&connection, now).unwrap();
         prepare(&connection, now).unwrap();
-        assert_eq!(redrive(&connection, "score", now).unwrap(), 1);
+        assert_eq!(redrive(&connection, "score", None, now).unwrap(), 1);
         send(&connection, "score", &[Body::new("{\"n\":3}".to_owned())], now).unwrap();
         let delivery = receive(&connection, "score", 10, now, 1_000, 5).unwrap();
         let bodies: Vec<&str> = delivery.messages.iter().map(|message| message.body.as_str()).collect();
@@ -256,7 +271,7 @@ INSERT INTO dead (queue, id, body, sent_at, receives, reason, stage, died_at) VA
         assert_eq!(receive(&connection, "score", 1, now, 1, 1).unwrap().messages[0].body, long);
         assert!(receive(&connection, "score", 1, now.plus_millis(10), 1, 1).unwrap().messages.is_empty());
         assert_eq!(dead(&connection, "score", 10).unwrap()[0].body, long);
-        assert_eq!(redrive(&connection, "score", now).unwrap(), 1);
+        assert_eq!(redrive(&connection, "score", None, now).unwrap(), 1);
         assert_eq!(receive(&connection, "score", 1, now, 1, 1).unwrap().messages[0].body, long);
     }
 }

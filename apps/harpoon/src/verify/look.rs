@@ -5,13 +5,7 @@ use super::{
     replay::{Allowed, Replay, differences, lacks},
     report::{Fault, Subject},
 };
-use domain::{
-    DAY_MS, Home, IdentityId, IdentityKind, Timestamp, WorkspaceId,
-    facts::Facts,
-    hash64,
-    mail::WebDomain,
-    model::{Model, default_model},
-};
+use domain::{DAY_MS, Home, IdentityId, IdentityKind, Timestamp, WorkspaceId, facts::Facts, hash64, mail::WebDomain, model::Model};
 use futures::{StreamExt, TryStreamExt, stream};
 use pipeline::{
     Clock, Consistency, Key, Query, Store, StoreError, Table, Versioned,
@@ -136,7 +130,8 @@ impl<S: Store + Clone, C: Clock + Clone> Auditor<S, C> {
         stored: &StoredState,
     ) -> Result<Compared, StoreError> {
         let replay = self.replay(workspace, stored.identity, Some(&mapping.record), model).await?;
-        let other_mapping = default_model().map_or(true, |default| model.version() > default.version());
+        // Until a mapping is applied, what was stored before it was published stays as it was read.
+        let other_mapping = !model.document.is_mapping_applied();
         let log_begins = self.clock.now().plus_millis(2 * DAY_MS - PARCEL_LIFE_MS);
         let what = differences(&stored.state.facts, &replay.facts, Allowed { log_begins, other_mapping });
         let (held, logged) = (stored.state.facts.count, replay.facts.count);
@@ -193,7 +188,8 @@ impl<S: Store + Clone, C: Clock + Clone> Auditor<S, C> {
         let mut missing = 0;
         for ((named, by_account_event), stated) in &replay.stated {
             let own = self.homes.own_fields(workspace, named).await?;
-            if !lacks(&own.record.facts, stated) {
+            let held = own.record.all();
+            if !lacks(&held, stated) {
                 continue;
             }
             // An account event may name a web domain, which stands for the account that owned it then.
@@ -202,8 +198,8 @@ impl<S: Store + Clone, C: Clock + Clone> Auditor<S, C> {
                 let claim = self.homes.domain_claim(workspace, named.as_str(), Consistency::Strong).await?;
                 let owner = claim.map_or_else(|| named.clone(), |claim| claim.record.account);
                 let owned = self.homes.own_fields(workspace, &owner).await?;
-                let mut both = own.record.facts.clone();
-                both.merge_all(&owned.record.facts);
+                let mut both = held;
+                both.merge_all(&owned.record.all());
                 if !lacks(&both, stated) {
                     continue;
                 }

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use std::path::PathBuf;
 
 /// A store, and what must live as long as it is used.
-pub(super) struct Reached {
+pub(crate) struct Reached {
     /// The store.
     pub store: DynamoStore,
     /// The queue file of a local deployment.

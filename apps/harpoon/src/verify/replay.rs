@@ -96,7 +96,7 @@ impl<'m> Replay<'m> {
 pub(super) struct Allowed {
     /// The log begins here: what a state knows from before then can't be replayed.
     pub log_begins: Timestamp,
-    /// The mapping was published anew at least once, so that fields may have been read as an earlier one said.
+    /// The mapping was published anew and not applied to what was stored before, so that fields may have been read as an earlier one said.
     pub other_mapping: bool,
 }
 

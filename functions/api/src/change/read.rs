@@ -1,7 +1,6 @@
 //! Reads what a person says of an account, and finds everything that is wrong with it.
 
 use crate::{
-    accounts::TIERS,
     body::{Object, Said, clean},
     problem::Problem,
 };
@@ -9,6 +8,7 @@ use domain::{
     field::{FieldName, FieldValue},
     mail::WebDomain,
     model::Model,
+    programmes::TIERS,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -24,7 +24,7 @@ const MAX_FIELDS: usize = 100;
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"owner": "dana@yourcompany.example", "tier": "1:1", "fields": {"employees": "1,000+", "country": "US"}}))]
 pub(crate) struct AccountChange {
-    /// Who looks after it; null for nobody.
+    /// Who looks after it; no owner rule changes that. Null for nobody, or for whom the owner rules say.
     owner: Option<String>,
     /// `1:1`, `1:few` or `1:many` for a named account; null for none.
     tier: Option<String>,
@@ -58,7 +58,7 @@ impl Change {
         let mut body = Object::of(value, &KEYS)?;
         let owner = body.text("owner", 200);
         let tier = body.text("tier", 16);
-        if tier.as_ref().and_then(|tier| tier.as_deref()).is_some_and(|tier| TIERS.iter().all(|(known, _)| *known != tier)) {
+        if tier.as_ref().and_then(|tier| tier.as_deref()).is_some_and(|tier| !TIERS.contains(&tier)) {
             body.fault("/tier", "must be `1:1`, `1:few` or `1:many`, or null");
         }
         let priority = body.text("priority", 64);

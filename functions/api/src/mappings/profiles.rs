@@ -1,6 +1,6 @@
 //! Profile mappings: to which account a lead belongs, from what is known of it.
 
-use super::APPLIES_TO;
+use super::{APPLIES_TO, apply::APPLY_PROFILES};
 use crate::{
     Api, Ports,
     auth::{By, Caller, Named},
@@ -42,7 +42,7 @@ pub(super) fn routes<P: Ports>() -> Router<Arc<Api<P>>> {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({"when": "email_domain", "equals": "brightforge-systems.com", "account_id": "acct_7"}))]
 pub(crate) struct ProfileRuleBody {
-    /// What to look at: `email_domain` (subdomains included), `email`, `company`, `department` or `title`.
+    /// What to look at: `email_domain` and `website_domain` (subdomains included), `email`, `company`, `department` or `title`.
     #[schema(value_type = String)]
     when: domain::profile::ProfileField,
     /// The value, compared without regard to case.
@@ -74,8 +74,31 @@ pub(crate) struct ProfileMappingChanged {
     /// Whom it places: leads that were placed before stay until their next event.
     #[schema(example = "events from now on")]
     applies_to: &'static str,
+    /// Where leads that were placed before are placed again: `POST {}`.
+    #[schema(example = "/api/v1/profile-mappings/apply")]
+    apply: &'static str,
     /// Whether nothing is different from before.
     unchanged: bool,
+}
+
+/// One rule after a change.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ProfileRuleChanged {
+    /// The rule and its number.
+    #[serde(flatten)]
+    rule: NumberedProfileRule,
+    /// Whom it places: leads that were placed before stay until their next event.
+    #[schema(example = "events from now on")]
+    applies_to: &'static str,
+    /// Where leads that were placed before are placed again: `POST {}`.
+    #[schema(example = "/api/v1/profile-mappings/apply")]
+    apply: &'static str,
+}
+
+impl From<NumberedProfileRule> for ProfileRuleChanged {
+    fn from(rule: NumberedProfileRule) -> Self {
+        Self { rule, applies_to: APPLIES_TO, apply: APPLY_PROFILES }
+    }
 }
 
 /// One rule and its number.
@@ -149,13 +172,13 @@ pub(crate) async fn show<P: Ports>(State(api): State<Arc<Api<P>>>, Caller(worksp
 
 /// Replace the profile mapping
 ///
-/// It is in force at once, for leads with an event from now on.
+/// It is in force at once, for leads with an event from now on; `apply` says where everybody is placed again.
 #[utoipa::path(put, path = "/api/v1/profile-mappings", operation_id = "replaceProfileMapping", tag = "Mappings",
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` of what you looked at")),
     request_body(content = ProfileMappingBody, content_type = "application/json"),
     responses((status = 200, description = "The mapping after the change", body = ProfileMappingChanged, example = json!({
         "rules": [{"when": "email_domain", "equals": "brightforge-systems.com", "account_id": "acct_7"}],
-        "applies_to": "events from now on", "unchanged": false})),
-        (status = 412, description = "The model has another version than `If-Match` names")))]
+        "applies_to": "events from now on", "apply": "/api/v1/profile-mappings/apply", "unchanged": false}))))]
 pub(crate) async fn replace<P: Ports>(
     State(api): State<Arc<Api<P>>>,
     Caller(workspace): Caller,
@@ -174,7 +197,12 @@ pub(crate) async fn replace<P: Ports>(
         Ok(0)
     };
     let (changed, _) = api.change_profiles(&workspace, &by, &seen, edit).await?;
-    let body = ProfileMappingChanged { mapping: view(&changed.mapping), applies_to: APPLIES_TO, unchanged: changed.unchanged };
+    let body = ProfileMappingChanged {
+        mapping: view(&changed.mapping),
+        applies_to: APPLIES_TO,
+        apply: APPLY_PROFILES,
+        unchanged: changed.unchanged,
+    };
     Ok((tag(changed.version), Json(body)).into_response())
 }
 
@@ -182,9 +210,9 @@ pub(crate) async fn replace<P: Ports>(
 ///
 /// Behind the others.
 #[utoipa::path(post, path = "/api/v1/profile-mappings/rules", operation_id = "addProfileRule", tag = "Mappings",
+    params(("If-Match" = Option<String>, Header, description = "The `ETag` of what you looked at")),
     request_body(content = ProfileRuleBody, content_type = "application/json"),
-    responses((status = 201, description = "The rule that was added; `Location` names it", body = NumberedProfileRule),
-        (status = 412, description = "The model has another version than `If-Match` names")))]
+    responses((status = 201, description = "The rule that was added; `Location` names it", body = ProfileRuleChanged)))]
 pub(crate) async fn add<P: Ports>(
     State(api): State<Arc<Api<P>>>,
     Caller(workspace): Caller,
@@ -205,7 +233,7 @@ pub(crate) async fn add<P: Ports>(
     let (changed, place) = api.change_profiles(&workspace, &by, &seen, edit).await?;
     let rule = changed.rule(place)?;
     let location = [(header::LOCATION, format!("{RULES}/{}", rule.number))];
-    Ok((StatusCode::CREATED, tag(changed.version), location, Json(rule)).into_response())
+    Ok((StatusCode::CREATED, tag(changed.version), location, Json(ProfileRuleChanged::from(rule))).into_response())
 }
 
 /// Show a rule
@@ -230,10 +258,9 @@ pub(crate) async fn show_rule<P: Ports>(
 ///
 /// It keeps its place.
 #[utoipa::path(put, path = "/api/v1/profile-mappings/rules/{rule}", operation_id = "replaceProfileRule", tag = "Mappings",
-    params(("rule" = String, Path, description = "The rule's number, from 1")),
+    params(("rule" = String, Path, description = "The rule's number, from 1"), ("If-Match" = Option<String>, Header, description = "The `ETag` of what you looked at")),
     request_body(content = ProfileRuleBody, content_type = "application/json"),
-    responses((status = 200, description = "The rule after the change", body = NumberedProfileRule),
-        (status = 412, description = "The model has another version than `If-Match` names")))]
+    responses((status = 200, description = "The rule after the change", body = ProfileRuleChanged)))]
 pub(crate) async fn replace_rule<P: Ports>(
     State(api): State<Arc<Api<P>>>,
     Caller(workspace): Caller,
@@ -253,16 +280,15 @@ pub(crate) async fn replace_rule<P: Ports>(
         Ok(place)
     };
     let (changed, place) = api.change_profiles(&workspace, &by, &seen, edit).await?;
-    Ok((tag(changed.version), Json(changed.rule(place)?)).into_response())
+    Ok((tag(changed.version), Json(ProfileRuleChanged::from(changed.rule(place)?))).into_response())
 }
 
 /// Remove a rule
 ///
-/// Later rules move up. Leads that it placed stay where they are until their next event.
+/// Later rules move up. Leads that it placed stay where they are until their next event, or until the mapping is applied.
 #[utoipa::path(delete, path = "/api/v1/profile-mappings/rules/{rule}", operation_id = "removeProfileRule", tag = "Mappings",
-    params(("rule" = String, Path, description = "The rule's number, from 1")),
-    responses((status = 204, description = "It is gone"),
-        (status = 412, description = "The model has another version than `If-Match` names")))]
+    params(("rule" = String, Path, description = "The rule's number, from 1"), ("If-Match" = Option<String>, Header, description = "The `ETag` of what you looked at")),
+    responses((status = 204, description = "It is gone")))]
 pub(crate) async fn remove_rule<P: Ports>(
     State(api): State<Arc<Api<P>>>,
     Caller(workspace): Caller,

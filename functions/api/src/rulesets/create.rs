@@ -5,7 +5,7 @@ use super::{
     view::{Needs, RulesetView},
 };
 use crate::{
-    Api, Ports,
+    ATTEMPTS, Api, Ports,
     auth::{By, Caller},
     body::{Large as Body, Object, single},
     etag,
@@ -25,7 +25,7 @@ use domain::{
     ruleset::{Content, RulesetKind, Template},
 };
 use http::{StatusCode, Uri, header};
-use pipeline::rulesets::{Change, NewRuleset, Plan, new_ruleset_id};
+use pipeline::rulesets::{Change, NewRuleset, Plan, PublishError, Ruleset, new_ruleset_id};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ fn read(kind: RulesetKind, body: &Value) -> Result<Asked<'_>, Problem> {
             object.fault(format!("/{key}"), format!("belongs to a `{needed}`"));
         }
     }
-    for key in ["enabled", "starts_on", "ends_on"].into_iter().filter(|key| kind.is_of_levels() && present(key).is_some()) {
+    for key in ["starts_on", "ends_on"].into_iter().filter(|key| kind.is_of_levels() && present(key).is_some()) {
         object.fault(format!("/{key}"), super::settings::NOT_OF_LEVELS);
     }
     let name = if ways.first().is_none_or(|way| *way == "content") && present("content").is_none_or(|content| content.get("name").is_none())
@@ -180,21 +180,36 @@ impl<P: Ports> Api<P> {
         Ok(content)
     }
 
-    /// The entries that the account mapping lacks for a ruleset; adds them when that was asked for.
-    async fn lacking(&self, workspace: &WorkspaceId, by: &str, beginning: &Beginning, add: bool) -> Result<Vec<Value>, Problem> {
-        if beginning.mapping_entries.is_empty() {
-            return Ok(Vec::new());
+    /// Makes the ruleset; answers the entries that the account mapping lacks for it. When that was asked for, they are added to the mapping in the same
+    /// transaction, so that there is never one without the other.
+    async fn make(
+        &self,
+        workspace: &WorkspaceId,
+        by: &str,
+        new: NewRuleset,
+        entries: &[Value],
+        add: bool,
+    ) -> Result<(Ruleset, Vec<Value>), Problem> {
+        let (kind, id) = (new.kind, new.id.clone());
+        let said = |error| refused(error, Deed::Edit, kind, id.as_str());
+        for _ in 0..ATTEMPTS {
+            let model = self.models.latest(workspace).await?;
+            let (mapping, lacking) = with_entries(&model.document.mapping, entries)?;
+            if lacking.is_empty() || !add {
+                return Ok((self.rulesets.create(workspace, new, by).await.map_err(said)?, lacking));
+            }
+            let why = format!("needed by the ruleset \"{}\"", new.content.name());
+            let change = Change::Mapping { mapping, source_order: None };
+            let plan = Plan { workspace, by, why, notify: false, change };
+            let made = self.rulesets.create_over(&plan, model.version(), new.clone()).await;
+            self.models.forget(workspace);
+            match made {
+                // The entries are added to what somebody else left.
+                Err(PublishError::Published { .. }) => {}
+                made => return Ok((made.map_err(said)?, Vec::new())),
+            }
         }
-        let model = self.models.latest(workspace).await?;
-        let (mapping, lacking) = with_entries(&model.document.mapping, &beginning.mapping_entries)?;
-        if lacking.is_empty() || !add {
-            return Ok(lacking);
-        }
-        let why = format!("needed by the ruleset \"{}\"", beginning.content.name());
-        let plan = Plan { workspace, by, why, notify: false, change: Change::Mapping { mapping } };
-        let published = self.rulesets.publish(&plan).await;
-        self.models.forget(workspace);
-        published.map(|_| Vec::new()).map_err(|error| refused(error, Deed::Edit, RulesetKind::Account, ""))
+        Err(Problem::busy())
     }
 }
 
@@ -218,7 +233,6 @@ pub(crate) async fn create<P: Ports>(
     let id = new_ruleset_id(kind, &api.entropy, api.now()).map_err(|_| Problem::internal())?;
     let beginning = api.beginning(&workspace, kind, &id, &asked).await?;
     domain::ruleset::check_dates(asked.starts_on, asked.ends_on)?;
-    let mapping_entries = api.lacking(&workspace, &by, &beginning, asked.add_mappings).await?;
     let new = NewRuleset {
         kind,
         id: id.clone(),
@@ -227,8 +241,7 @@ pub(crate) async fn create<P: Ports>(
         starts_on: asked.starts_on,
         ends_on: asked.ends_on,
     };
-    let made = api.rulesets.create(&workspace, new, &by).await;
-    let ruleset = made.map_err(|error| refused(error, Deed::Edit, kind, id.as_str()))?;
+    let (ruleset, mapping_entries) = api.make(&workspace, &by, new, &beginning.mapping_entries, asked.add_mappings).await?;
     let headers = [(header::LOCATION, format!("{}/{id}", kinds::base(kind)))];
     let tag = etag::header(&super::tag(&ruleset));
     let mut view = api.ruleset_view(&workspace, ruleset).await?;

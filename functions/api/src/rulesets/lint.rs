@@ -18,11 +18,21 @@ use domain::{
     ruleset::{Content, RulesetKind},
 };
 use http::Uri;
-use pipeline::{Clock, board::Rows, rulesets::Ruleset};
+use pipeline::{
+    Clock,
+    board::Rows,
+    jobs::{JobKind, JobRecord},
+    rulesets::Ruleset,
+    survey,
+};
+use serde::Deserialize;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// How many accounts are looked at for it.
 const LOOKED_AT: usize = 2_000;
+/// How many of the newest jobs are asked for a dry run.
+const JOBS: usize = 20;
 /// How many score records are read at once for that.
 const READ_AT_ONCE: usize = 200;
 
@@ -73,11 +83,18 @@ impl<P: Ports> Api<P> {
         let rows = self.board.accounts(workspace).await?;
         let mut seen = Seen { shares: shares(&rows, ruleset), ..Seen::default() };
         if rows.len() > LOOKED_AT {
+            // Too many for a request: what jobs have counted has to do.
+            let counted = survey::last_coverage(&self.store, workspace).await?;
+            seen.coverage = counted.map(|counted| counted.coverage);
+            if let Some(tried) = self.last_dry_run(workspace, ruleset, content).await? {
+                seen.matched = tried.matched;
+                seen.shares = tried.shares.or(seen.shares);
+            }
             return Ok(seen);
         }
         let now = self.clock.now();
         let rules = match content {
-            Content::Account(rules) => Some(rules.compile()),
+            Content::Account(rules) => Some(rules.compile_with(&model.aliases)),
             Content::Engagement(_) | Content::Levels(_) => None,
         };
         let (mut coverage, mut matched) = (Coverage::default(), RuleShares::default());
@@ -97,6 +114,49 @@ impl<P: Ports> Api<P> {
         seen.coverage = Some(coverage);
         seen.matched = rules.map(|_| matched);
         Ok(seen)
+    }
+}
+
+impl<P: Ports> Api<P> {
+    /// What the last dry run of this very content over all accounts saw, as far as it was a job.
+    async fn last_dry_run(&self, workspace: &WorkspaceId, ruleset: &Ruleset, content: &Content) -> Result<Option<Tried>, Problem> {
+        let revision = ruleset.draft.as_ref().filter(|draft| draft.content == *content).map(|draft| draft.revision);
+        let jobs = self.jobs.list(workspace, None, JOBS).await?;
+        Ok(jobs.into_iter().find_map(|job| Tried::of(job, ruleset, revision)))
+    }
+}
+
+/// What a dry run over all accounts saw.
+#[derive(Debug, PartialEq, Eq)]
+struct Tried {
+    matched: Option<RuleShares>,
+    shares: Option<LevelShares>,
+}
+
+impl Tried {
+    /// Of a job that tried this revision of the ruleset's draft, or its newest version.
+    fn of(job: JobRecord, ruleset: &Ruleset, revision: Option<u64>) -> Option<Self> {
+        let JobKind::DryRun { of, revision: tried, .. } = &job.kind else { return None };
+        let result = job.result?;
+        let said = |pointer: &str| result.pointer(pointer);
+        let version = revision.is_some() || said("/ruleset/version").and_then(Value::as_u64) == Some(ruleset.head.version());
+        if *of != ruleset.head.subject() || *tried != revision || !version {
+            return None;
+        }
+        let matched = said("/matched").and_then(|matched| RuleShares::deserialize(matched).ok());
+        let migration = match ruleset.head.kind {
+            RulesetKind::Account | RulesetKind::AccountLevels => said("/account_levels"),
+            RulesetKind::Engagement | RulesetKind::EngagementLevels => said("/engagement_levels"),
+            RulesetKind::LeadLevels => None,
+        };
+        let ids = migration.and_then(|levels| Vec::<String>::deserialize(levels.get("levels")?).ok());
+        let after = migration.and_then(|levels| Vec::<u64>::deserialize(levels.get("after")?).ok());
+        let shares = ids.zip(after).zip(said("/accounts").and_then(Value::as_u64)).map(|((ids, after), accounts)| LevelShares {
+            accounts,
+            levels: ids.into_iter().zip(after).collect(),
+            twentieth: None,
+        });
+        Some(Self { matched: matched.filter(|matched| matched.accounts > 0), shares })
     }
 }
 
@@ -135,7 +195,7 @@ fn twentieth(mut scores: Vec<i64>) -> Option<i64> {
 /// Lint an account ruleset
 ///
 /// What is wrong or doubtful about it together with the levels and the fields that accounts hold, and what to do about it. Of up
-/// to 2,000 accounts it looks at each one. Publication refuses findings of severity `error` only.
+/// to 2,000 accounts it looks at each one; of more it takes the last count of coverage and the last dry run of this very content. Publication refuses findings of severity `error` only.
 #[utoipa::path(get, path = "/api/v1/account-rulesets/{id}/lint", operation_id = "lintAccountRuleset", tag = "Rulesets",
     params(
         ("id" = String, Path, description = "The ruleset's id"),
@@ -180,5 +240,45 @@ mod tests {
         assert_eq!(twentieth(vec![7; 100]), Some(8));
         assert_eq!(twentieth(vec![3]), Some(4));
         assert_eq!(twentieth(Vec::new()), None);
+    }
+
+    #[test]
+    fn only_a_dry_run_of_this_very_content_counts() {
+        let kind = RulesetKind::Account;
+        let id = domain::RulesetId::new("ars_1").unwrap();
+        let head: pipeline::rulesets::RulesetHead = serde_json::from_value(serde_json::json!({
+            "kind": "account", "id": "ars_1", "name": "x", "enabled": true, "created_at": 0, "created_by": "dana",
+            "published": {"version": 3, "at": 0, "by": "dana"}
+        }))
+        .unwrap();
+        let ruleset = Ruleset {
+            head,
+            seen: 1,
+            primary: true,
+            in_force: true,
+            order: None,
+            draft: None,
+            content: None,
+            model_version: 1,
+            publication: None,
+        };
+        let job = |of: &domain::RulesetId, revision: Option<u64>, version: Option<u64>| {
+            let of = pipeline::rulesets::Subject { kind, id: of.clone() };
+            let kind = JobKind::DryRun { of, revision, as_primary: false, window_days: 0 };
+            let mut job = JobRecord::new(domain::JobId::new("job_1").unwrap(), kind, "dana", domain::Timestamp::default());
+            job.result = Some(serde_json::json!({
+                "ruleset": {"version": version}, "accounts": 3_000, "matched": {"accounts": 3_000, "matched": {"employees": 3_000}},
+                "account_levels": {"levels": ["low", "top"], "after": [2_900, 100]}
+            }));
+            job
+        };
+        let tried = Tried::of(job(&id, Some(7), None), &ruleset, Some(7)).unwrap();
+        assert_eq!(tried.matched.unwrap().matched["employees"], 3_000);
+        assert_eq!(tried.shares.unwrap().levels["top"], 100);
+        assert!(Tried::of(job(&id, None, Some(3)), &ruleset, None).is_some());
+        assert_eq!(Tried::of(job(&id, Some(6), None), &ruleset, Some(7)), None);
+        assert_eq!(Tried::of(job(&id, None, Some(2)), &ruleset, None), None);
+        assert_eq!(Tried::of(job(&domain::RulesetId::new("ars_2").unwrap(), Some(7), None), &ruleset, Some(7)), None);
+        assert_eq!(Tried::of(JobRecord { result: None, ..job(&id, Some(7), None) }, &ruleset, Some(7)), None);
     }
 }

@@ -25,6 +25,7 @@ use domain::{
     lint::Finding,
     model::ModelDocument,
     ruleset::{Content, RulesetKind},
+    trigger::LevelOf,
 };
 use http::Uri;
 use pipeline::rulesets::{Change, Plan, Ruleset, Started};
@@ -52,19 +53,18 @@ pub(super) fn answer(came_of_it: Started, findings: Vec<Finding>, proposed_level
 
 /// The levels that follow what a kind of ruleset gives, with what is possible by a content.
 fn levels_of<'d>(document: &'d ModelDocument, content: &Content) -> Vec<(RulesetKind, &'d LevelRuleset, Option<i64>)> {
+    let of_kind = |kind: RulesetKind, of: LevelOf, possible| document.all_levels(of).map(move |levels| (kind, levels, possible));
     match content {
-        Content::Account(_) => vec![(RulesetKind::AccountLevels, &document.account_levels, content.possible())],
-        Content::Engagement(rules) => vec![
-            (RulesetKind::LeadLevels, &document.lead_levels, rules.possible_of_a_lead()),
-            (RulesetKind::EngagementLevels, &document.engagement_levels, rules.possible_of_an_account()),
-        ],
+        Content::Account(_) => of_kind(RulesetKind::AccountLevels, LevelOf::Account, content.possible()).collect(),
+        Content::Engagement(rules) => of_kind(RulesetKind::LeadLevels, LevelOf::Lead, rules.possible_of_a_lead())
+            .chain(of_kind(RulesetKind::EngagementLevels, LevelOf::Engagement, rules.possible_of_an_account()))
+            .collect(),
         Content::Levels(_) => Vec::new(),
     }
 }
 
-/// Ranges that fit what is possible by a content of the primary ruleset, when that is something else than before.
-fn proposed_levels(ruleset: &Ruleset, content: &Content, document: &ModelDocument) -> Vec<ProposedLevels> {
-    let Some(before) = ruleset.content.as_ref().filter(|_| ruleset.primary) else { return Vec::new() };
+/// Ranges that fit what is possible by a content that comes in the place of the primary ruleset's, when that is something else than before.
+pub(super) fn proposed_levels(before: &Content, content: &Content, document: &ModelDocument) -> Vec<ProposedLevels> {
     let pairs = levels_of(document, before).into_iter().zip(levels_of(document, content));
     let proposed = pairs.filter_map(|((kind, levels, before), (_, _, after))| match (before, after) {
         (Some(before), Some(after)) if before != after => ProposedLevels::new(kind, levels, before, after),
@@ -86,7 +86,8 @@ impl<P: Ports> Api<P> {
         let (mut findings, mut proposed) = (Vec::new(), Vec::new());
         if let Some(content) = content {
             findings = self.findings(workspace, ruleset, content, &model).await?.0;
-            proposed = proposed_levels(ruleset, content, &model.document);
+            let before = ruleset.content.as_ref().filter(|_| ruleset.primary);
+            proposed = before.map(|before| proposed_levels(before, content, &model.document)).unwrap_or_default();
         }
         let published = self.rulesets.publish(&plan).await;
         self.models.forget(workspace);
@@ -205,7 +206,7 @@ pub(crate) async fn propose<P: Ports>(
     }
     let (before, after) = object.finish(before.zip(after.and_then(whole)))?.ok_or_else(Problem::internal)?;
     let Some(Content::Levels(levels)) = ruleset.editable() else { return Err(Problem::internal()) };
-    let levels = levels.proposed(before, after).ok_or_else(Problem::internal)?;
+    let levels = levels.ruleset.proposed(before, after).ok_or_else(Problem::internal)?;
     Ok(Json(ProposedLevels {
         ruleset_id: RulesetId::to_string(&ruleset.head.id),
         kind: kind.as_str(),

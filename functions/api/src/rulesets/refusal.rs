@@ -24,22 +24,30 @@ pub(crate) fn refused(error: PublishError, deed: Deed, kind: RulesetKind, id: &s
             let detail = format!("the draft is at revision {revision} by now; look at it again");
             Problem::conflict(detail.clone()).with(Fault::at("/revision", detail))
         }
-        PublishError::Stale { revision } => Problem::stale(revision),
         PublishError::Primary if deed == Deed::Delete => {
             Problem::conflict("the primary ruleset can't be deleted; make another one primary first")
         }
+        PublishError::Missing => Problem::not_found(kind.title(), id),
+        error => problem(error),
+    }
+}
+
+/// The problem of a refusal that does not depend on what somebody wanted to do.
+pub(crate) fn problem(error: PublishError) -> Problem {
+    match error {
+        PublishError::Stale { revision } => Problem::stale(revision),
         PublishError::Running { .. } => Problem::conflict(error.to_string()).with(Fault::at("", error.to_string())),
         PublishError::Published { .. }
         | PublishError::Referenced { .. }
         | PublishError::Primary
         | PublishError::Enabled
         | PublishError::DraftThere { .. }
-        | PublishError::Taken => Problem::conflict(error.to_string()),
+        | PublishError::Taken
+        | PublishError::Missing => Problem::conflict(error.to_string()),
         PublishError::Refused(findings) => findings_problem(&findings),
         PublishError::Invalid(problems) => problems.into(),
         PublishError::TooLarge { .. } => single("", error.to_string()),
         PublishError::Unusable(error) => single("", with_cause(&error)),
-        PublishError::Missing => Problem::not_found(kind.title(), id),
         PublishError::Store(error) => error.into(),
     }
 }

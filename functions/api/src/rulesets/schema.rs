@@ -117,6 +117,14 @@ pub(crate) struct LevelContent {
     pub hysteresis_percent: Option<u32>,
     /// For how many hours a level is kept after it was reached, 0 to 720; 0 unless said.
     pub dwell_hours: Option<u32>,
+    /// Which accounts the levels are for: `{"field", "op", "value"}`, `{"all": […]}` or `{"any": […]}` over fields of the account, `tier`,
+    /// `owner` and `priority`. What is not known does not hold. The primary ruleset has none.
+    #[schema(value_type = Option<Object>, example = json!({"field": "tier", "op": "eq", "value": "1:1"}))]
+    pub segment: Option<Value>,
+    /// How large the levels are to be: `cut-points` computes where they begin, and again every so many days: `{"cuts": [{"level", "top_percent"}],
+    /// "every_days"}`, with one cut for each level above the lowest.
+    #[schema(value_type = Option<Object>, example = json!({"cuts": [{"level": "target", "top_percent": 5}], "every_days": 7}))]
+    pub percentiles: Option<Value>,
     /// Lowest first; the lowest begins at 0, and ranges neither overlap nor leave a gap.
     pub levels: Vec<LevelRule>,
 }
@@ -199,7 +207,8 @@ pub(crate) struct EngagementNewRuleset {
     pub ends_on: Option<String>,
 }
 
-/// A ruleset of levels that is to be made: of a content, of a template, or of another ruleset. It is used once it is made the primary one.
+/// A ruleset of levels that is to be made: of a content, of a template, or of another ruleset. Once it is published it is used for its segment; one
+/// without a segment is used once it is made the primary one.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
     "name": "Three levels",
@@ -220,6 +229,8 @@ pub(crate) struct LevelNewRuleset {
     /// Another ruleset of the kind, of which the draft or the newest version is copied, or the version that is named: `{"id", "version"}`.
     #[schema(value_type = Option<Object>)]
     pub copy_of: Option<Value>,
+    /// Whether it is used for its segment once it is published; usually true.
+    pub enabled: Option<bool>,
 }
 
 /// Settings of an account ruleset: either those of the ruleset itself, which act at once, or those of its draft.
@@ -280,7 +291,9 @@ pub(crate) struct EngagementSettings {
 pub(crate) struct LevelSettings {
     /// What people call it.
     pub name: Option<String>,
-    /// `true` makes it the primary one: the one that is used.
+    /// Whether it is used for its segment, once it is published.
+    pub enabled: Option<bool>,
+    /// `true` makes it the primary one: the one for whoever no segment takes. It must have no segment itself.
     pub primary: Option<bool>,
     /// Why, for whoever looks it up.
     pub why: Option<String>,
@@ -290,6 +303,24 @@ pub(crate) struct LevelSettings {
     pub hysteresis_percent: Option<u32>,
     /// Of the draft: for how many hours a level is kept after it was reached.
     pub dwell_hours: Option<u32>,
+    /// Of the draft: which accounts the levels are for; null for all.
+    #[schema(value_type = Option<Object>)]
+    pub segment: Option<Value>,
+    /// Of the draft: how large the levels are to be; null when their ranges are as they are written.
+    #[schema(value_type = Option<Object>)]
+    pub percentiles: Option<Value>,
+}
+
+/// In which order segments are asked.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"order": ["als_01k4z8e6v3y0m9c2w5t7r1p4qx", "als_01k4z8e6v3y0m9c2w5t7r1p4qy"]}))]
+pub(crate) struct OrderBody {
+    /// The ids of all rulesets with a segment that are in use, the first to be asked first. The primary one may stand at the end, where it is anyway.
+    pub order: Vec<String>,
+    /// Why, for whoever looks it up.
+    pub why: Option<String>,
+    /// Whether people are notified of the changes of levels that follow; usually false.
+    pub notify: Option<bool>,
 }
 
 /// What is published, and why.

@@ -25,7 +25,7 @@ use pipeline::rulesets::{Change, HeadPatch, Plan, Ruleset, Started};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-pub(super) const NOT_OF_LEVELS: &str = "a level ruleset has none: it is in use exactly while it is the primary one";
+pub(super) const NOT_OF_LEVELS: &str = "a level ruleset has no dates: it is used as long as it is enabled";
 /// The most characters of a reason.
 pub(super) const MAX_WHY: usize = 1_000;
 
@@ -34,14 +34,16 @@ const fn of_draft(kind: RulesetKind) -> &'static [&'static str] {
     match kind {
         RulesetKind::Account => &["cap", "groups", "missing_means_no"],
         RulesetKind::Engagement => &["lead_cap", "aggregation"],
-        RulesetKind::AccountLevels | RulesetKind::LeadLevels | RulesetKind::EngagementLevels => &["hysteresis_percent", "dwell_hours"],
+        RulesetKind::AccountLevels | RulesetKind::LeadLevels | RulesetKind::EngagementLevels => {
+            &["hysteresis_percent", "dwell_hours", "segment", "percentiles"]
+        }
     }
 }
 
 /// Settings of the ruleset itself.
 const fn of_ruleset(kind: RulesetKind) -> &'static [&'static str] {
     if kind.is_of_levels() {
-        &["name", "primary", "why", "notify"]
+        &["name", "enabled", "primary", "why", "notify"]
     } else {
         &["name", "enabled", "starts_on", "ends_on", "primary", "why", "notify"]
     }
@@ -159,6 +161,15 @@ pub(crate) async fn patch<P: Ports>(
         }
         Asked::Ruleset { patch, why, notify } => {
             looked_at.check(&super::tag(&ruleset), ruleset.revision())?;
+            // Another ruleset may come to more or fewer points than the levels are made for.
+            let becomes = ruleset.content.as_ref().filter(|_| patch.primary == Some(true) && !ruleset.primary);
+            let proposed = match becomes {
+                Some(content) => {
+                    let model = api.models.at_least(&workspace, ruleset.model_version).await?;
+                    super::publish::proposed_levels(&model.document.primary(kind), content, &model.document)
+                }
+                None => Vec::new(),
+            };
             let change = Change::Head { kind, id: ruleset.head.id.clone(), patch };
             let plan = Plan { workspace: &workspace, by: &by, why, notify, change };
             let started = api.rulesets.publish(&plan).await;
@@ -169,7 +180,7 @@ pub(crate) async fn patch<P: Ports>(
                     let ruleset = api.ruleset_named(&workspace, kind, &id).await?;
                     api.ruleset_answer(&workspace, ruleset, StatusCode::OK).await
                 }
-                started @ Started::Job { .. } => Ok(super::publish::answer(started, Vec::new(), Vec::new())),
+                started @ Started::Job { .. } => Ok(super::publish::answer(started, Vec::new(), proposed)),
             }
         }
     }

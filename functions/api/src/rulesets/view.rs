@@ -14,7 +14,7 @@ use domain::{
     model::ModelDocument,
     ruleset::{Content, Difference, diff},
 };
-use pipeline::rulesets::{Draft, Listed, Publication, PublicationState, Ruleset};
+use pipeline::rulesets::{Computed, Draft, Listed, Publication, PublicationState, Ruleset};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -45,8 +45,14 @@ pub(crate) struct RulesetItem {
     /// The last day on which it is scored, UTC; null when there is no such day.
     #[schema(required, example = "2026-12-31")]
     pub ends_on: Option<String>,
-    /// Whether scores are computed by it today.
+    /// Whether scores are computed by it today; of rulesets of levels, whether levels are given by it.
     pub in_force: bool,
+    /// Of levels with a segment that are in use: at which place the segment is asked, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<usize>,
+    /// When the cut points of its levels were last computed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut_points: Option<ComputedView>,
     /// The most points that its newest version gives, after all caps: to an account, or to a lead. Null when there is no limit.
     #[schema(required)]
     pub points_possible: Option<i64>,
@@ -62,7 +68,7 @@ pub(crate) struct RulesetItem {
 
 impl RulesetItem {
     pub(super) fn new(listed: Listed) -> Self {
-        let Listed { head, primary, in_force } = listed;
+        let Listed { head, primary, in_force, order } = listed;
         let built_in = head.created_at == domain::Timestamp::default();
         Self {
             id: head.id.to_string(),
@@ -73,11 +79,32 @@ impl RulesetItem {
             starts_on: head.starts_on.map(|day| day.to_string()),
             ends_on: head.ends_on.map(|day| day.to_string()),
             in_force,
+            order,
+            cut_points: head.cut_points.map(ComputedView::new),
             points_possible: head.published.as_ref().and_then(|published| published.possible),
             created_at: moment(Some(head.created_at).filter(|_| !built_in)),
             created_by: head.created_by,
             published: head.published.map(VersionItem::new),
         }
+    }
+}
+
+/// A computation of cut points.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({"at": "2026-11-21T02:00:00.000Z", "scores": 412, "next_job": "job_01k4z8e6v3y0m9c2w5t7r1p4qx"}))]
+pub(crate) struct ComputedView {
+    /// When.
+    pub at: String,
+    /// Over how many scores.
+    pub scores: u64,
+    /// The job that computes them again; null when none does.
+    #[schema(required)]
+    pub next_job: Option<String>,
+}
+
+impl ComputedView {
+    fn new(computed: Computed) -> Self {
+        Self { at: computed.at.to_string(), scores: computed.scores, next_job: computed.next.map(|job| job.to_string()) }
     }
 }
 
@@ -185,7 +212,12 @@ impl RulesetView {
     pub(super) fn new(ruleset: Ruleset, document: &ModelDocument, findings: FindingCounts) -> Self {
         let draft = ruleset.draft.map(|draft| DraftView::new(draft, ruleset.content.as_ref(), document, findings));
         Self {
-            head: RulesetItem::new(Listed { head: ruleset.head, primary: ruleset.primary, in_force: ruleset.in_force }),
+            head: RulesetItem::new(Listed {
+                head: ruleset.head,
+                primary: ruleset.primary,
+                in_force: ruleset.in_force,
+                order: ruleset.order,
+            }),
             content: ruleset.content.as_ref().map(bare).unwrap_or_default(),
             draft,
             publication: ruleset.publication.map(PublicationView::new),

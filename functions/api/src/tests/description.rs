@@ -45,6 +45,7 @@ fn every_route_is_described() {
     DELETE /api/v1/account-level-rulesets/{id} deleteAccountLevelRuleset
     DELETE /api/v1/account-level-rulesets/{id}/draft discardAccountLevelRulesetDraft
     DELETE /api/v1/account-level-rulesets/{id}/levels/{level} deleteAccountLevelRulesetLevel
+    DELETE /api/v1/account-mappings/aliases/{field} removeAliasTable
     DELETE /api/v1/account-mappings/entries/{entry} removeAccountMappingEntry
     DELETE /api/v1/account-rulesets/{id} deleteAccountRuleset
     DELETE /api/v1/account-rulesets/{id}/draft discardAccountRulesetDraft
@@ -71,6 +72,8 @@ fn every_route_is_described() {
     GET /api/v1/account-level-rulesets/{id}/versions listAccountLevelRulesetVersions
     GET /api/v1/account-level-rulesets/{id}/versions/{version} showAccountLevelRulesetVersion
     GET /api/v1/account-mappings showAccountMapping
+    GET /api/v1/account-mappings/aliases listAliasTables
+    GET /api/v1/account-mappings/aliases/{field} showAliasTable
     GET /api/v1/account-mappings/entries/{entry} showAccountMappingEntry
     GET /api/v1/account-rulesets listAccountRulesets
     GET /api/v1/account-rulesets/{id} showAccountRuleset
@@ -115,12 +118,16 @@ fn every_route_is_described() {
     GET /api/v1/leads listLeads
     GET /api/v1/leads/{id} showLead
     GET /api/v1/leads/{id}/explain explainLead
+    GET /api/v1/leads/{id}/history listLeadHistory
     GET /api/v1/mapping-coverage showMappingCoverage
     GET /api/v1/openapi.json describe
     GET /api/v1/profile-mappings showProfileMapping
     GET /api/v1/profile-mappings/rules/{rule} showProfileRule
     GET /api/v1/ruleset-templates listRulesetTemplates
     GET /api/v1/ruleset-templates/{id} showRulesetTemplate
+    GET /api/v1/settings/grades showGrades
+    GET /api/v1/settings/owner-rules showOwnerRules
+    GET /api/v1/settings/programmes showProgrammes
     GET /api/v1/settings/surge showSurgeSettings
     GET /api/v1/triggers listTriggers
     GET /api/v1/triggers/{id} showTrigger
@@ -132,12 +139,14 @@ fn every_route_is_described() {
     PATCH /api/v1/engagement-rulesets/{id} changeEngagementRuleset
     PATCH /api/v1/lead-level-rulesets/{id} changeLeadLevelRuleset
     POST /api/v1/account-level-rulesets createAccountLevelRuleset
+    POST /api/v1/account-level-rulesets/{id}/cut-points computeAccountLevelRulesetCutPoints
     POST /api/v1/account-level-rulesets/{id}/dry-run dryRunAccountLevelRuleset
     POST /api/v1/account-level-rulesets/{id}/levels addAccountLevelRulesetLevel
     POST /api/v1/account-level-rulesets/{id}/propose proposeAccountLevelRulesetLevels
     POST /api/v1/account-level-rulesets/{id}/publish publishAccountLevelRuleset
     POST /api/v1/account-level-rulesets/{id}/rollback rollBackAccountLevelRuleset
     POST /api/v1/account-level-rulesets/{id}/versions/{version}/copy copyAccountLevelRulesetVersion
+    POST /api/v1/account-mappings/apply applyAccountMapping
     POST /api/v1/account-mappings/entries addAccountMappingEntry
     POST /api/v1/account-rulesets createAccountRuleset
     POST /api/v1/account-rulesets/{id}/dry-run dryRunAccountRuleset
@@ -145,8 +154,10 @@ fn every_route_is_described() {
     POST /api/v1/account-rulesets/{id}/rollback rollBackAccountRuleset
     POST /api/v1/account-rulesets/{id}/rules addAccountRulesetRule
     POST /api/v1/account-rulesets/{id}/versions/{version}/copy copyAccountRulesetVersion
+    POST /api/v1/accounts/{id}/rescore rescoreAccount
     POST /api/v1/destinations createDestination
     POST /api/v1/engagement-level-rulesets createEngagementLevelRuleset
+    POST /api/v1/engagement-level-rulesets/{id}/cut-points computeEngagementLevelRulesetCutPoints
     POST /api/v1/engagement-level-rulesets/{id}/dry-run dryRunEngagementLevelRuleset
     POST /api/v1/engagement-level-rulesets/{id}/levels addEngagementLevelRulesetLevel
     POST /api/v1/engagement-level-rulesets/{id}/propose proposeEngagementLevelRulesetLevels
@@ -161,6 +172,7 @@ fn every_route_is_described() {
     POST /api/v1/engagement-rulesets/{id}/versions/{version}/copy copyEngagementRulesetVersion
     POST /api/v1/jobs/{id}/cancel cancelJob
     POST /api/v1/lead-level-rulesets createLeadLevelRuleset
+    POST /api/v1/lead-level-rulesets/{id}/cut-points computeLeadLevelRulesetCutPoints
     POST /api/v1/lead-level-rulesets/{id}/dry-run dryRunLeadLevelRuleset
     POST /api/v1/lead-level-rulesets/{id}/levels addLeadLevelRulesetLevel
     POST /api/v1/lead-level-rulesets/{id}/propose proposeLeadLevelRulesetLevels
@@ -168,12 +180,15 @@ fn every_route_is_described() {
     POST /api/v1/lead-level-rulesets/{id}/rollback rollBackLeadLevelRuleset
     POST /api/v1/lead-level-rulesets/{id}/versions/{version}/copy copyLeadLevelRulesetVersion
     POST /api/v1/mapping-coverage countMappingCoverage
+    POST /api/v1/profile-mappings/apply applyProfileMapping
     POST /api/v1/profile-mappings/rules addProfileRule
     POST /api/v1/settings/surge/preview previewSurgeSettings
     POST /api/v1/triggers createTrigger
+    PUT /api/v1/account-level-rulesets/order orderAccountLevelRulesets
     PUT /api/v1/account-level-rulesets/{id} replaceAccountLevelRulesetDraft
     PUT /api/v1/account-level-rulesets/{id}/levels/{level} replaceAccountLevelRulesetLevel
     PUT /api/v1/account-mappings replaceAccountMapping
+    PUT /api/v1/account-mappings/aliases/{field} putAliasTable
     PUT /api/v1/account-mappings/entries reorderAccountMapping
     PUT /api/v1/account-mappings/entries/{entry} replaceAccountMappingEntry
     PUT /api/v1/account-mappings/settings setAccountMappingSettings
@@ -182,16 +197,20 @@ fn every_route_is_described() {
     PUT /api/v1/account-rulesets/{id}/rules/{rule} replaceAccountRulesetRule
     PUT /api/v1/accounts/{id} putAccount
     PUT /api/v1/destinations/{id} changeDestination
+    PUT /api/v1/engagement-level-rulesets/order orderEngagementLevelRulesets
     PUT /api/v1/engagement-level-rulesets/{id} replaceEngagementLevelRulesetDraft
     PUT /api/v1/engagement-level-rulesets/{id}/levels/{level} replaceEngagementLevelRulesetLevel
     PUT /api/v1/engagement-rulesets/{id} replaceEngagementRulesetDraft
     PUT /api/v1/engagement-rulesets/{id}/rules reorderEngagementRulesetRules
     PUT /api/v1/engagement-rulesets/{id}/rules/{rule} replaceEngagementRulesetRule
+    PUT /api/v1/lead-level-rulesets/order orderLeadLevelRulesets
     PUT /api/v1/lead-level-rulesets/{id} replaceLeadLevelRulesetDraft
     PUT /api/v1/lead-level-rulesets/{id}/levels/{level} replaceLeadLevelRulesetLevel
     PUT /api/v1/leads/{id} linkLead
     PUT /api/v1/profile-mappings replaceProfileMapping
     PUT /api/v1/profile-mappings/rules/{rule} replaceProfileRule
+    PUT /api/v1/settings/owner-rules putOwnerRules
+    PUT /api/v1/settings/programmes putProgrammes
     PUT /api/v1/settings/surge putSurgeSettings
     PUT /api/v1/triggers/{id} replaceTrigger
     ");

@@ -99,9 +99,11 @@ async fn a_past_moment_knows_only_what_had_happened() {
     assert_eq!(then["account"]["known"], "0 of 4 fields known");
     assert_eq!(then["engagement"]["leads"].as_array().map(Vec::len), Some(1));
     assert!(then["limits"].as_array().is_some_and(|limits| !limits.is_empty()));
+    assert_eq!((&then["at"], now.get("at")), (&json!("2026-11-12T12:00:00.000Z"), None));
     // A day alone stands for its end.
     let on_the_day = given.get(&format!("{ACCOUNT}?as_of=2026-11-10")).await.ok();
     assert_eq!((&on_the_day["engagement"]["score"], &on_the_day["as_of"]), (&json!(30), &json!("2026-11-10")));
+    assert_eq!(on_the_day["at"], "2026-11-10T23:59:59.999Z");
     let before = given.get(&format!("{ACCOUNT}?as_of=2026-11-09")).await.ok();
     assert_eq!(before["engagement"]["score"], 0);
 
@@ -123,6 +125,7 @@ async fn moments_that_can_not_be_told_are_refused() {
     }
     let old = given.get(&format!("{ACCOUNT}?as_of=2024-01-01")).await;
     assert!(old.body["errors"][0]["detail"].as_str().unwrap().contains("the log goes back to then"), "{}", old.body);
+    assert!(old.body["errors"][0]["detail"].as_str().unwrap().ends_with("got `2024-01-01`"), "{}", old.body);
     assert_eq!(given.get("/api/v1/accounts/nobody/explain?as_of=2026-11-12").await.status, 404);
 }
 

@@ -38,8 +38,11 @@ async fn an_added_entry_fills_its_field_from_then_on() {
     assert_eq!(added.status, StatusCode::CREATED, "{}", added.body);
     assert_eq!(added.headers[header::LOCATION], "/api/v1/account-mappings/entries/seats");
     assert_eq!(added.headers[header::ETAG], "\"2\"");
-    assert_eq!(added.body, json!({"id": "seats", "field": "seats", "type": "number", "paths": ["properties.seat_count"]}));
-    assert_eq!(given.get("/api/v1/account-mappings/entries/seats").await.ok(), added.body);
+    let entry = json!({"id": "seats", "field": "seats", "type": "number", "paths": ["properties.seat_count"]});
+    assert_eq!(given.get("/api/v1/account-mappings/entries/seats").await.ok(), entry);
+    let mut said = entry;
+    (said["applies_to"], said["apply"]) = (json!("events from now on"), json!("/api/v1/account-mappings/apply"));
+    assert_eq!(added.body, said);
     // What was stored before stays as it was read.
     assert_eq!(fields().await, Value::Null);
     given.track("main", vec![call("m2")]).await;

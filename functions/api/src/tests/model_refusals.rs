@@ -155,7 +155,7 @@ fn contents() -> Vec<Refusal> {
             json!({ "name": "L", "content": levels(&[(0, None, "gray")]), "ends_on": "2027-01-01" }),
             422,
             &["/ends_on"],
-            "a level ruleset has none",
+            "a level ruleset has no dates",
         ),
         refusal(M::PUT, BUILT_IN, json!({ "name": "x", "rules": [], "lead_cap": 1 }), 422, &["/lead_cap"], "unknown key"),
         refusal(
@@ -261,7 +261,8 @@ fn deeds(ruleset: &str) -> Vec<Refusal> {
             "must not be before `starts_on`, 2026-12-01",
         ),
         refusal(M::PATCH, ruleset, json!({ "lead_cap": 10 }), 422, &["/lead_cap"], "unknown field"),
-        refusal(M::PATCH, LEVELS, json!({ "enabled": false }), 422, &["/enabled"], "unknown field"),
+        refusal(M::PATCH, LEVELS, json!({ "enabled": false }), 409, &[], "make another one primary first"),
+        refusal(M::PATCH, LEVELS, json!({ "ends_on": "2027-01-01" }), 422, &["/ends_on"], "unknown field"),
         refusal(M::PATCH, LEVELS, json!({ "hysteresis_percent": 51 }), 422, &["/hysteresis_percent"], "0 to 50"),
         refusal(M::PATCH, BUILT_IN, json!({ "enabled": false }), 409, &[], "make another one primary first"),
         refusal(M::PATCH, BUILT_IN, json!({ "ends_on": "2027-01-01" }), 409, &[], "make another one primary first"),

@@ -364,6 +364,20 @@ async fn a_ruleset_is_copied_from_another_or_from_a_version_of_it() {
 }
 
 #[tokio::test]
+async fn a_ruleset_that_becomes_the_primary_one_comes_with_ranges_that_fit_its_points() {
+    let given = given().await;
+    let path = given.make("account-rulesets", json!({ "name": "Smaller", "content": { "rules": [size(100)] } })).await;
+    given.publish(&path).await;
+    let primary = given.patch(&path, json!({ "primary": true })).await;
+    assert_eq!(primary.status, 202, "{}", primary.body);
+    let proposed = &primary.body["proposed_levels"][0];
+    assert_eq!((&proposed["ruleset_id"], primary.body["proposed_levels"].as_array().map(Vec::len)), (&json!("account"), Some(1)));
+    // Of 145 points possible 20, 50 and 80 are as many as 13.8, 34.5 and 55.2 of 100.
+    let begins: Vec<i64> = proposed["levels"].as_array().unwrap().iter().map(|level| level["min"].as_i64().unwrap()).collect();
+    assert_eq!(begins, [0, 14, 34, 55]);
+}
+
+#[tokio::test]
 async fn what_the_description_shows_can_be_sent() {
     let given = given().await;
     let document = serde_json::to_value(crate::document()).unwrap();

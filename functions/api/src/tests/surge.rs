@@ -1,7 +1,13 @@
 //! Surge settings: read, changed, and tried on the accounts before that.
 
 use super::given::*;
+use domain::surge::SurgeSettings;
 use http::{Method, StatusCode, header};
+use pipeline::{
+    Clock,
+    clock::CountingEntropy,
+    jobs::{JobKind, JobRecord, Jobs, new_job_id},
+};
 use serde_json::{Value, json};
 
 const SETTINGS: &str = "/api/v1/settings/surge";
@@ -67,6 +73,29 @@ async fn a_preview_says_who_would_begin_go_on_and_cease() {
         assert_eq!(shown["surge"]["active"], surges, "{account}");
     }
     assert_eq!(given.call(OTHER, Method::POST, PREVIEW, Some(json!({"mode": "relative"}))).await.ok()["accounts"], 0);
+}
+
+/// More than 2,000 accounts are looked at by a job; it comes to the same as looking at once.
+#[tokio::test]
+async fn a_job_previews_as_the_request_does() {
+    let given = with_activity().await;
+    let other = json!({"mode": "absolute", "events": 9, "days": 3});
+    let at_once = given.post(PREVIEW, other.clone()).await.ok();
+    let settings = SurgeSettings::read(&other).unwrap();
+    let id = new_job_id(&CountingEntropy::default(), given.clock.now()).unwrap();
+    let record = JobRecord::new(id.clone(), JobKind::SurgePreview { settings }, "dana", given.clock.now());
+    Jobs::new(given.store.clone(), given.clock.clone()).start(&main(), &record).await.unwrap();
+    given.run_jobs().await;
+    let job = given.get(&format!("/api/v1/jobs/{id}")).await.ok();
+    assert_eq!(
+        (&job["kind"], &job["state"], &job["percent"], &job["by"]),
+        (&json!("surge_preview"), &json!("done"), &json!(100), &json!("dana"))
+    );
+    assert_eq!(job["result"], at_once);
+    assert_eq!(accounts(&job["result"]["ends"]), ["gamma-looms.com"]);
+    // Nothing was changed by it.
+    assert_eq!(given.get(SETTINGS).await.ok()["mode"], "relative");
+    assert_eq!(given.call(OTHER, Method::GET, &format!("/api/v1/jobs/{id}"), None).await.status, 404);
 }
 
 #[tokio::test]

@@ -10,9 +10,10 @@ use crate::{
 };
 use domain::{Timestamp, WorkspaceId};
 use pipeline::{
-    Clock, Secrets, StageError, Store, Versioned,
+    Clock, Counter, Secrets, StageError, Store, Versioned,
     notify::{Attempt, Delivery, DeliveryState, Destination, DestinationKind, OpenDestination},
 };
+use std::error::Error as _;
 use url::Url;
 
 /// What an attempt means for its delivery.
@@ -103,6 +104,7 @@ where
         if claimed.tries >= MAX_TRIES {
             // Whoever began the last attempt never finished it.
             claimed.state = DeliveryState::Failed { reason: "the last attempt was not finished".to_owned() };
+            self.counters.add(Counter::DeliveriesFailed, 1);
             return self.record(workspace, &found, claimed).await;
         }
         claimed.tries = claimed.tries.saturating_add(1);
@@ -145,7 +147,7 @@ where
             }
             Ruling::Gone { error } => {
                 let reason = format!("the endpoint answered 410 Gone at {now}");
-                self.destinations.disable(workspace, &destination.id, &reason).await?;
+                self.destinations.disable(workspace, &destination, &reason).await?;
                 attempt.error = Some(error.clone());
                 DeliveryState::Dead { reason: error }
             }
@@ -158,6 +160,12 @@ where
                 }
             }
         };
+        let counter = match after.state {
+            DeliveryState::Delivered { .. } => Counter::DeliveriesSent,
+            DeliveryState::Pending { .. } => Counter::DeliveriesPostponed,
+            _ => Counter::DeliveriesFailed,
+        };
+        self.counters.add(counter, 1);
         tracing::info!(
             stage = "dispatch", workspace = %workspace, delivery.id = %after.id, trigger.id = %after.trigger, destination.id = %after.destination,
             status = attempt.status, state = after.state.as_str(), tries = after.tries, duration_ms = attempt.duration_ms, "a delivery was attempted"
@@ -171,7 +179,13 @@ where
         let again = |error: String| Ruling::Again { error, wait: None };
         let open = match destination.open(workspace, &self.secrets, began).await {
             Ok(open) => open,
-            Err(_) => return (attempt, again("the destination's secrets could not be opened".to_owned())),
+            Err(error) => {
+                tracing::error!(
+                    stage = "dispatch", workspace = %workspace, destination.id = %destination.id, delivery.id = %delivery.id,
+                    error = %error, cause = error.source().map(ToString::to_string), "the destination's secrets could not be opened"
+                );
+                return (attempt, again("the destination's secrets could not be opened".to_owned()));
+            }
         };
         let headers = match &destination.kind {
             DestinationKind::SignedWebhook { .. } => match signature::headers(delivery.id.as_str(), began, &delivery.body, &open.signing) {

@@ -130,6 +130,7 @@ where
             (true, None) => snapshot.clone().with_people(&self.directory, workspace, transition).await?,
             _ => snapshot.clone(),
         };
+        let levels = levels.under(snapshot.standing.as_ref());
         let notice = Notice { workspace, trigger, transition, snapshot: &snapshot, levels: &levels, link: self.link(&snapshot.home) };
         let now = self.clock.now();
         let deliveries = missing.into_iter().map(|mut delivery| {

@@ -519,7 +519,11 @@ async fn status_410_switches_the_destination_off() {
     let world = given().with_destinations().await;
     world.trigger("trg_1", json!({"fire": {"cooldown_hours": 0}})).await;
     world.transport.answer_status(410);
+    let configuration = || world.store.inner.dump().into_iter().filter(|item| item.key.table == Table::Config).collect::<Vec<_>>();
+    let before = configuration();
     world.moved("a", now_target(1)).await;
+    // Dispatch may not write the configuration.
+    assert_eq!(configuration(), before);
     let off = world.destination("hook").await;
     assert!(!off.enabled && off.disabled_reason.unwrap().starts_with("the endpoint answered 410 Gone at 20"));
     assert_eq!(world.only().await.state, DeliveryState::Dead { reason: "status 410: the endpoint is gone".into() });
@@ -527,13 +531,17 @@ async fn status_410_switches_the_destination_off() {
     world.moved("a", now_target(2)).await;
     assert_eq!(world.transport.take().len(), 1);
     assert!(world.log().await.iter().any(|delivery| delivery.state == DeliveryState::Suppressed { because: Suppression::DestinationOff }));
+    let on = DestinationDraft::read(&json!({"enabled": true}), false).unwrap();
+    world.dispatcher.destinations.change_destination(&world.main, world.destination("hook").await, on, &world.secrets).await.unwrap();
+    world.moved("a", now_target(3)).await;
+    assert_eq!(world.transport.take().len(), 1);
 }
 
 #[tokio::test]
 async fn a_destination_that_is_off_takes_no_cooldown() {
     let world = given().with_destinations().await;
     world.trigger("trg_1", json!({})).await;
-    world.dispatcher.destinations.disable(&world.main, &DestinationId::new("hook").unwrap(), "a test").await.unwrap();
+    world.dispatcher.destinations.disable(&world.main, &world.destination("hook").await, "a test").await.unwrap();
     world.moved("a", now_target(1)).await;
     let on = DestinationDraft::read(&json!({"enabled": true}), false).unwrap();
     world.dispatcher.destinations.change_destination(&world.main, world.destination("hook").await, on, &world.secrets).await.unwrap();
@@ -762,4 +770,24 @@ async fn nothing_stored_holds_a_secret() {
         assert!(!text.contains(&secret) && !text.contains("token-9f3c") && !text.contains("services/T0"), "{text}");
         assert_ne!(item.key.table, Table::Events);
     }
+}
+
+#[tokio::test]
+async fn deliveries_are_counted_by_what_becomes_of_them() {
+    let mut world = given().with_destinations().await;
+    let counters = Counters::counting();
+    let dispatcher = ports(&world.store, &world.clock, &world.secrets, Arc::clone(&world.transport));
+    world.dispatcher = dispatcher.with_counters(counters.clone());
+    let counted = || counters.take().map(|(counter, n)| (counter.as_str(), n)).collect::<Vec<_>>();
+    world.trigger("trg_1", json!({})).await;
+    world.moved("a", now_target(7)).await;
+    assert_eq!(counted(), [("DeliveriesSent", 1)]);
+    for _ in 0..10 {
+        world.transport.answer(Ok(Answer { status: 503, retry_after: None, excerpt: String::new() }));
+    }
+    world.moved("b", now_target(7)).await;
+    while world.wait().await.is_some() {
+        world.rescore().await;
+    }
+    assert_eq!(counted(), [("DeliveriesPostponed", 9), ("DeliveriesFailed", 1)]);
 }

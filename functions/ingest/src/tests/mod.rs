@@ -3,6 +3,7 @@
 mod files;
 mod packing;
 mod secrecy;
+mod told;
 
 use super::*;
 use base64::Engine;

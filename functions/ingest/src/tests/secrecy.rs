@@ -5,7 +5,13 @@ use proptest::prelude::*;
 use std::{io, sync::Mutex};
 
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -17,7 +23,7 @@ impl io::Write for Log {
     }
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
@@ -49,7 +55,7 @@ fn logs_hold_counts_and_none_of_what_was_sent() {
             dead.handle(post("/v1/identify", secret.to_string()), "203.0.113.7".parse().ok()).await;
         });
     });
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = log.text();
     assert_eq!(text.matches("answered a tracking request").count(), 8, "{text}");
     for expected in [
         "stage=\"ingest\"",

@@ -4,6 +4,7 @@ use super::{
     AccountRule, AccountRuleset, Condition, MAX_POINTS, MAX_RULES, Moment, Operation, Ordered, Scalar, Test, check, verdict::trimmed,
 };
 use crate::{
+    aliases::{Aliases, Names},
     field::{Canonical, FieldName, Number, Vocabulary, same_text, truth},
     problem::Problems,
 };
@@ -194,6 +195,19 @@ pub(super) enum Check {
     Exists,
     NotExists,
     WithinDays(i32),
+    /// One of the comparisons above, by names that the workspace gives to texts.
+    Aliased(Box<Aliased>),
+}
+
+/// A comparison with whole texts, of a field for which the workspace has an alias table.
+#[derive(Debug)]
+pub(super) struct Aliased {
+    /// As it would be without the table: for whatever is no whole text.
+    pub(super) check: Check,
+    /// The values under the names that the table gives them; `turn` says that the answer is turned around.
+    one: OneOf,
+    pub(super) turn: bool,
+    names: Arc<Names>,
 }
 
 /// Values of which a field may equal one.
@@ -306,11 +320,11 @@ impl<'a> Compared<'a> {
     }
 }
 
-pub(super) fn ruleset(ruleset: &AccountRuleset) -> CompiledAccountRuleset {
+pub(super) fn ruleset(ruleset: &AccountRuleset, aliases: &Aliases) -> CompiledAccountRuleset {
     let mut slots: Vec<Slot> = Vec::new();
     let groups: Vec<CompiledGroup> =
         ruleset.groups.iter().map(|group| CompiledGroup { id: group.id.as_str().into(), cap: group.cap.map(|cap| cap.max(0)) }).collect();
-    let mut rules: Vec<CompiledRule> = ruleset.rules.iter().map(|rule| compile_rule(ruleset, rule, &mut slots)).collect();
+    let mut rules: Vec<CompiledRule> = ruleset.rules.iter().map(|rule| compile_rule(ruleset, rule, aliases, &mut slots)).collect();
     for rule in rules.iter_mut().skip(MAX_RULES) {
         rule.matcher = Err(format!("is beyond the {MAX_RULES} rules that a ruleset may have"));
     }
@@ -330,7 +344,7 @@ pub(super) fn ruleset(ruleset: &AccountRuleset) -> CompiledAccountRuleset {
     compiled
 }
 
-fn compile_rule(ruleset: &AccountRuleset, rule: &AccountRule, slots: &mut Vec<Slot>) -> CompiledRule {
+fn compile_rule(ruleset: &AccountRuleset, rule: &AccountRule, aliases: &Aliases, slots: &mut Vec<Slot>) -> CompiledRule {
     let mut problems = Problems::none();
     check::condition(&mut problems, "", &rule.condition, 0);
     let group = rule.group.as_ref().map(|id| ruleset.groups.iter().position(|group| group.id == *id));
@@ -341,7 +355,7 @@ fn compile_rule(ruleset: &AccountRuleset, rule: &AccountRule, slots: &mut Vec<Sl
     let matcher = match problems.0.into_iter().next() {
         Some(problem) if problem.pointer.is_empty() => Err(problem.message),
         Some(problem) => Err(problem.to_string()),
-        None => Ok(compile_condition(ruleset, &rule.condition, slots, &mut used)),
+        None => Ok(compile_condition((ruleset, aliases), &rule.condition, slots, &mut used)),
     };
     CompiledRule {
         id: rule.id.as_str().into(),
@@ -354,9 +368,14 @@ fn compile_rule(ruleset: &AccountRuleset, rule: &AccountRule, slots: &mut Vec<Sl
     }
 }
 
-fn compile_condition(ruleset: &AccountRuleset, condition: &Condition, slots: &mut Vec<Slot>, used: &mut Vec<usize>) -> Matcher {
+fn compile_condition(
+    (ruleset, aliases): (&AccountRuleset, &Aliases),
+    condition: &Condition,
+    slots: &mut Vec<Slot>,
+    used: &mut Vec<usize>,
+) -> Matcher {
     let mut members = |members: &[Condition]| -> Box<[Matcher]> {
-        members.iter().map(|member| compile_condition(ruleset, member, slots, used)).collect()
+        members.iter().map(|member| compile_condition((ruleset, aliases), member, slots, used)).collect()
     };
     match condition {
         Condition::All(conditions) => Matcher::All(members(conditions)),
@@ -366,7 +385,7 @@ fn compile_condition(ruleset: &AccountRuleset, condition: &Condition, slots: &mu
             if !used.contains(&slot) {
                 used.push(slot);
             }
-            Matcher::Test { slot, check: compile_test(test), vocabulary: Vocabulary::of(&test.field) }
+            Matcher::Test { slot, check: compile_test(test, aliases.of(&test.field)), vocabulary: Vocabulary::of(&test.field) }
         }
         // Rules with a faulty condition are not compiled; an empty OR holds for nothing.
         Condition::Faulty { .. } => Matcher::Any(Box::new([])),
@@ -381,7 +400,41 @@ fn slot_of(ruleset: &AccountRuleset, field: &FieldName, slots: &mut Vec<Slot>) -
     slots.len() - 1
 }
 
-fn compile_test(test: &Test) -> Check {
+fn compile_test(test: &Test, names: Option<&Arc<Names>>) -> Check {
+    let check = compile_check(test);
+    match names.and_then(|names| Aliased::of(test, names)) {
+        Some((names, one, turn)) => Check::Aliased(Box::new(Aliased { check, one, turn, names })),
+        None => check,
+    }
+}
+
+impl Aliased {
+    /// The names of a table, and the values of a comparison with whole texts under them; the last says that the answer is turned around.
+    fn of(test: &Test, names: &Arc<Names>) -> Option<(Arc<Names>, OneOf, bool)> {
+        let vocabulary = Vocabulary::of(&test.field);
+        let text = |text: &str| Operand::of(&Scalar::Text(names.name_of(text).unwrap_or(text).to_owned()), vocabulary);
+        let operand = |scalar: &Scalar| match scalar {
+            Scalar::Text(value) => text(value),
+            other => Operand::of(other, vocabulary),
+        };
+        let one = match &test.operation {
+            Operation::Eq(value) | Operation::Neq(value) => OneOf::of(std::iter::once(operand(value))),
+            Operation::In(values) | Operation::NotIn(values) => OneOf::of(values.iter().map(operand)),
+            Operation::Contains(value) | Operation::NotContains(value) => OneOf::of(std::iter::once(text(value))),
+            _ => return None,
+        };
+        let turn = matches!(test.operation, Operation::Neq(_) | Operation::NotIn(_) | Operation::NotContains(_));
+        Some((Arc::clone(names), one, turn))
+    }
+
+    /// Whether a text, under its name, is one of the values.
+    pub(super) fn holds(&self, text: &str, vocabulary: Option<Vocabulary>) -> bool {
+        let text = self.names.name_of(text).unwrap_or(text);
+        self.one.holds(text, || vocabulary.and_then(|vocabulary| vocabulary.canonical(text)))
+    }
+}
+
+fn compile_check(test: &Test) -> Check {
     let vocabulary = Vocabulary::of(&test.field);
     let operand = |scalar: &Scalar| Operand::of(scalar, vocabulary);
     let text = |text: &String| Operand::of(&Scalar::Text(text.clone()), vocabulary);

@@ -24,6 +24,7 @@ pub use condition::{Condition, Moment, Operation, Ordered, Scalar, Test};
 pub use score::{AccountScore, CapLine, CapScope, MissingField, Outcome, RuleLine, SeenField, Tally};
 
 use crate::{
+    aliases::Aliases,
     field::FieldName,
     problem::{Problems, join},
 };
@@ -132,7 +133,12 @@ impl AccountRuleset {
 
     /// Makes the ruleset ready for evaluation. Faulty rules are kept, to be shown; they never match.
     pub fn compile(&self) -> CompiledAccountRuleset {
-        compile::ruleset(self)
+        self.compile_with(&Aliases::default())
+    }
+
+    /// As [`Self::compile`], for a workspace that gives texts other names.
+    pub fn compile_with(&self, aliases: &Aliases) -> CompiledAccountRuleset {
+        compile::ruleset(self, aliases)
     }
 }
 

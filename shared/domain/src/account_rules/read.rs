@@ -2,7 +2,7 @@
 
 use super::{
     AccountRule, AccountRuleset, Condition, MAX_DEPTH, MAX_GROUPS, MAX_POINTS, MAX_RULES, MAX_VALUES, MAX_WITHIN_DAYS, Moment, Operation,
-    Ordered, RuleGroup, Scalar, Test,
+    Ordered, RuleGroup, Scalar, Test, check,
 };
 use crate::{
     field::{FieldName, Number},
@@ -40,6 +40,50 @@ impl Serialize for AccountRuleset {
         }
         map.insert("rules".to_owned(), self.rules.iter().map(rule_json).collect());
         map.serialize(s)
+    }
+}
+
+impl Condition {
+    /// Reads one condition at a place of a document and notes every problem of it; `None` when there is one.
+    pub fn read(problems: &mut Problems, at: &str, value: &Value) -> Option<Self> {
+        let before = problems.0.len();
+        let read = condition(value, 0);
+        check::condition(problems, at, &read, 0);
+        (problems.0.len() == before).then_some(read)
+    }
+
+    /// The fields that it looks at, each once, in its order.
+    pub fn fields(&self) -> Vec<&FieldName> {
+        fn collect<'c>(condition: &'c Condition, used: &mut Vec<&'c FieldName>) {
+            match condition {
+                Condition::All(members) | Condition::Any(members) => members.iter().for_each(|member| collect(member, used)),
+                Condition::Test(test) if !used.contains(&&test.field) => used.push(&test.field),
+                Condition::Test(_) | Condition::Faulty { .. } => {}
+            }
+        }
+        let mut used = Vec::new();
+        collect(self, &mut used);
+        used
+    }
+
+    /// Every problem that would keep the condition from working as written, with its place in it.
+    pub fn validate(&self) -> Problems {
+        let mut problems = Problems::none();
+        check::condition(&mut problems, "", self, 0);
+        problems
+    }
+}
+
+impl<'de> Deserialize<'de> for Condition {
+    /// Reads a stored condition. What can't be read is kept as [`Condition::Faulty`], which never holds.
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Value::deserialize(d).map(|value| condition(&value, 0))
+    }
+}
+
+impl Serialize for Condition {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        condition_json(self).serialize(s)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Moment,
-    compile::{Check, Compared, Lengths, Matcher, OneOf, Operand, Slot},
+    compile::{Aliased, Check, Compared, Lengths, Matcher, OneOf, Operand, Slot},
 };
 use crate::{
     Day, Timestamp,
@@ -296,6 +296,7 @@ impl Check {
                 }
             }
             (Self::NotExists, _) => Verdict::of(*assumed),
+            (Self::Aliased(aliased), _) => aliased.verdict(seen, vocabulary, today),
             (_, Known::List(items)) => self.of_items(|passes| items.iter().any(|item| passes(item)), Lengths::ANY, vocabulary),
             (_, Known::Items(array, lengths)) => self.of_items(|passes| any_item(array, passes), *lengths, vocabulary),
             (Self::OneOf(one, turn), value) => one_of(one, value, || seen.canonical(vocabulary)).turned_around(*turn),
@@ -336,8 +337,9 @@ impl Check {
     }
 
     /// The operation's word, and what it needs a field to hold.
-    pub(super) const fn wants(&self) -> (&'static str, &'static str) {
+    pub(super) fn wants(&self) -> (&'static str, &'static str) {
         match self {
+            Self::Aliased(aliased) => aliased.check.wants(),
             Self::OneOf(..) | Self::Exists | Self::NotExists => ("exists", "anything"),
             Self::Numbers { op, .. } => (op, "a number"),
             Self::Moments { op, .. } => (op, "a date"),
@@ -346,6 +348,20 @@ impl Check {
             Self::StartsWith(_) => ("starts_with", "a text or a list"),
             Self::WithinDays(_) => ("within_days", "a date"),
         }
+    }
+}
+
+impl Aliased {
+    /// Whole texts are compared by their names, everything else as without a table.
+    #[inline(never)]
+    fn verdict(&self, seen: &Seen<'_>, vocabulary: Option<Vocabulary>, today: Day) -> Verdict {
+        let holds = match (&self.check, &seen.value) {
+            (Check::OneOf(..), Some(Known::Text(text))) => self.holds(text, vocabulary),
+            (_, Some(Known::List(items))) => items.iter().any(|item| self.holds(item, vocabulary)),
+            (_, Some(Known::Items(array, _))) => any_item(array, |item| self.holds(item, vocabulary)),
+            _ => return self.check.verdict(Some(seen), vocabulary, today),
+        };
+        Verdict::of(holds).turned_around(self.turn)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::{
     level::LevelRuleset,
     model::Model,
     transition::{Changed, Transition},
-    trigger::{FieldByName, FilterFacts, FireMode, Trigger},
+    trigger::{FieldByName, FilterFacts, FireMode, LevelOf, Trigger},
 };
 use std::collections::BTreeMap;
 
@@ -52,30 +52,32 @@ fn assign(ruleset: &LevelRuleset, score: i64, held: Held, now: Timestamp) -> Hel
 impl Stand {
     /// The next day's.
     fn next(&self, model: &Model, evaluation: &Evaluation<'_>, fixed: &Fixed<'_>, day: Day, now: Timestamp) -> Self {
-        let document = &model.document;
+        let levels = |of: LevelOf| model.levels_for(of, &evaluation.fields, evaluation.stated.as_ref(), day);
+        let lead_levels = levels(LevelOf::Lead);
         let (engagement, leads) = model.engagement.totals(&evaluation.bases, day);
         let score = shown(engagement);
         let account = if fixed.is_account {
             let tally = model.account.tally(&evaluation.fields, day.start());
-            match document.account_levels.levels.first().filter(|_| tally.disqualified) {
+            let levels = levels(LevelOf::Account);
+            match levels.lowest().filter(|_| tally.disqualified) {
                 Some(lowest) => {
                     let since = self.account.as_ref().filter(|(level, _)| *level == lowest.id).map_or(now, |(_, since)| *since);
                     Some((lowest.id.clone(), since))
                 }
-                None => assign(&document.account_levels, i64::from(tally.score), self.account.clone(), now),
+                None => assign(levels, i64::from(tally.score), self.account.clone(), now),
             }
         } else {
             None
         };
-        let levels = evaluation.bases.iter().zip(leads).filter(|(base, _)| !base.is_account).filter_map(|(base, milli)| {
+        let held_by_leads = evaluation.bases.iter().zip(leads).filter(|(base, _)| !base.is_account).filter_map(|(base, milli)| {
             let held = self.leads.get(&base.lead).cloned();
-            Some((base.lead, assign(&document.lead_levels, shown(milli), held, now)?))
+            Some((base.lead, assign(lead_levels, shown(milli), held, now)?))
         });
         Self {
             account,
-            engagement: assign(&document.engagement_levels, score, self.engagement.clone(), now),
-            leads: levels.collect(),
-            surge: evaluation.earning.surge(&document.surge, day).active,
+            engagement: assign(levels(LevelOf::Engagement), score, self.engagement.clone(), now),
+            leads: held_by_leads.collect(),
+            surge: evaluation.earning.surge(&model.document.surge, day).active,
             score,
         }
     }

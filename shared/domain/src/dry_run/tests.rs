@@ -28,6 +28,7 @@ fn placed(score: i64, level: &'static str) -> Placed<'static> {
         grade: Some(Grade::of(score, 145, false)),
         grid: None,
         surge: false,
+        lowest_lead_level: None,
         leads: &NOBODY,
     }
 }
@@ -38,6 +39,31 @@ fn seen<'a>(home: &'a Home, old: Placed<'a>, new: Placed<'a>) -> Seen<'a> {
 
 fn comparison() -> Comparison {
     Comparison::new(Subject::Account {}, &MODEL, &MODEL)
+}
+
+#[test]
+fn leads_without_an_account_have_no_account_score_that_could_change() {
+    let lead = Home::Lead(Identity::user("u1").id());
+    let (old, new) = (Placed { account_level: None, ..placed(0, "") }, Placed { account_level: None, ..placed(20, "") });
+    for subject in [Subject::Account {}, Subject::OtherAccount { ruleset: "ars_1".to_owned() }] {
+        let mut all = Comparison::new(subject, &MODEL, &MODEL);
+        assert_eq!(all.add(&seen(&lead, old, new), Vec::new), None);
+        assert_eq!((all.accounts, all.unresolved_leads, all.changed, all.movers.risers.len()), (0, 1, 0, 0));
+        // Their engagement levels are counted as they are.
+        assert_eq!(all.engagement_levels.after(), [1, 0, 0, 0]);
+    }
+    let mut all = Comparison::new(Subject::Engagement {}, &MODEL, &MODEL);
+    assert!(all.add(&seen(&lead, old, new), Vec::new).is_some());
+    assert_eq!((all.changed, all.movers.risers.len()), (1, 1));
+}
+
+#[test]
+fn who_had_no_score_moves_from_none() {
+    let mut all = Comparison::new(Subject::OtherAccount { ruleset: "ars_1".to_owned() }, &MODEL, &MODEL);
+    let changed = all.add(&seen(&account(1), Placed { score: None, ..placed(0, "standard") }, placed(110, "standard")), Vec::new);
+    assert_eq!(changed.map(|changed| (changed.old.score, changed.new.score)), Some((None, Some(110))));
+    let mover = &all.to_value(&[], 0)["top_movers"][0];
+    assert_eq!((&mover["old"], &mover["new"]), (&Value::Null, &json!(110)));
 }
 
 #[test]
@@ -87,8 +113,11 @@ fn the_fifty_who_move_farthest_are_named_on_each_side_with_their_reasons() {
     let (risers, fallers) = (&all.movers.risers, &all.movers.fallers);
     assert_eq!((risers.len(), fallers.len()), (50, 50));
     // The farthest rise is that of account 118, by 119; the last one named the 50th: account 20, by 21.
-    assert_eq!((risers[0].new, risers[49].new, risers[0].because.as_slice()), (119, 21, ["Rule 118: +119".to_owned()].as_slice()));
-    assert_eq!((fallers[0].old, fallers[49].old), (120, 22));
+    assert_eq!(
+        (risers[0].new, risers[49].new, risers[0].because.as_slice()),
+        (Some(119), Some(21), ["Rule 118: +119".to_owned()].as_slice())
+    );
+    assert_eq!((fallers[0].old, fallers[49].old), (Some(120), Some(22)));
     let mut same = comparison();
     same.add(&seen(&account(1), placed(7, "standard"), placed(7, "standard")), || panic!("nobody asks why nothing changes"));
     assert_eq!((same.changed, same.movers), (0, Movers::default()));
@@ -186,7 +215,7 @@ fn met(model: &Model, ages: &[i32]) -> IdentityState {
 
 fn fired(model: &Model, ages: &[i32], triggers: &[Trigger]) -> Vec<(String, u64)> {
     let state = met(model, ages);
-    let inputs = Inputs { own: FieldFacts::new(), states: vec![(state.identity.id(), &state)], giant: false };
+    let inputs = Inputs { own: FieldFacts::new(), states: vec![(state.identity.id(), &state)], stated: None, giant: false };
     let evaluation = Evaluation::new(model, inputs, TODAY);
     let fixed = Fixed { is_account: true, tier: None, owner: None, field: None };
     fires_by_day(model, &evaluation, &fixed, 28, triggers).into_iter().map(|(id, n)| (id.to_string(), n)).collect()

@@ -2,11 +2,11 @@
 
 use super::{HeldLevels, LevelPart, OtherRuleset, RulesetName, level_part, not_in_force, ways};
 use crate::{
-    Day,
     account_rules::{AccountRuleset, AccountScore, CapLine, CompiledAccountRuleset, MissingField, Outcome, RuleLine},
     evaluate::Evaluation,
     field::FieldName,
     model::{Beside, Model},
+    trigger::LevelOf,
 };
 use serde::Serialize;
 
@@ -67,8 +67,9 @@ pub(super) fn disqualified_by(score: &AccountScore) -> Vec<String> {
     score.disqualified_by.iter().map(ToString::to_string).collect()
 }
 
-pub(super) fn part(model: &Model, score: &AccountScore, held: HeldLevels<'_>, as_of: Day) -> AccountPart {
-    let mut level = level_part(&model.document.account_levels, held.account, i64::from(score.score));
+pub(super) fn part(model: &Model, evaluation: &Evaluation<'_>, held: HeldLevels<'_>) -> AccountPart {
+    let (score, as_of) = (&evaluation.account, evaluation.as_of);
+    let mut level = level_part(evaluation.levels(model, LevelOf::Account), held.account, i64::from(score.score));
     if let Some(next) = &mut level.next {
         let found = ways::by_fields(&model.account, &model.document.account, score, next.level.min, as_of);
         next.reachable = found.reachable;

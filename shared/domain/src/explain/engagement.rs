@@ -8,8 +8,10 @@ use crate::{
     engagement::{Aggregation, EngagementRule, EngagementRuleset},
     evaluate::Evaluation,
     lead::Lead,
+    level::LevelRuleset,
     model::{Beside, Model},
     score::{CompiledEngagement, Engagement, LeadBase, LeadPoints, RulePoints, apportion},
+    trigger::LevelOf,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -111,6 +113,9 @@ pub struct LeadExplanation {
     pub possible: Option<i64>,
     /// Rules from which it has no points.
     pub unmatched: Vec<UnmatchedRule>,
+    /// The past moment that it was asked for, RFC 3339; absent for an answer as of now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
     /// What this answer can't know, in words; nothing for an answer as of now.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<String>,
@@ -170,6 +175,8 @@ struct Scored<'a, 's> {
     compiled: &'a CompiledEngagement,
     /// For the primary ruleset the levels held.
     held: Option<HeldLevels<'a>>,
+    /// The levels that leads fall under.
+    levels: &'a LevelRuleset,
     as_of: Day,
     leads: BTreeMap<IdentityId, (&'a Lead<'s>, &'a LeadBase)>,
 }
@@ -201,7 +208,8 @@ impl<'a, 's> Scored<'a, 's> {
         bases: &'a [LeadBase],
     ) -> Self {
         let leads = evaluation.leads.iter().zip(bases).map(|(lead, base)| (lead.id, (lead, base))).collect();
-        Self { model, compiled, held, as_of: evaluation.as_of, leads }
+        let levels = evaluation.levels(model, LevelOf::Lead);
+        Self { model, compiled, held, levels, as_of: evaluation.as_of, leads }
     }
 
     /// The leads that are listed, the others together, and the rules that give nobody anything.
@@ -258,7 +266,7 @@ impl<'a, 's> Scored<'a, 's> {
 
     fn level(&self, points: &LeadPoints) -> Option<LevelPart> {
         let held = self.held?.leads.get(&points.lead).map(|(level, _)| level.as_str());
-        let levels = &self.model.document.lead_levels;
+        let levels = self.levels;
         // Only levels above the lowest are recorded.
         let lowest = levels.levels.first().map(|level| level.id.as_str());
         let mut level = level_part(levels, held.or(lowest), points.shown());
@@ -294,7 +302,7 @@ pub(super) fn part(model: &Model, evaluation: &Evaluation<'_>, held: HeldLevels<
     let (compiled, engagement) = (&model.engagement, &evaluation.engagement);
     let scored = Scored::new(model, compiled, Some(held), evaluation, &evaluation.bases);
     let (leads, others, unmatched) = scored.explain(engagement, listed);
-    let mut level = level_part(&model.document.engagement_levels, held.engagement, engagement.shown());
+    let mut level = level_part(evaluation.levels(model, LevelOf::Engagement), held.engagement, engagement.shown());
     if let Some(next) = &mut level.next {
         let (leads, bases) = (&evaluation.leads, &evaluation.bases);
         let target = next.level.min;
@@ -352,10 +360,11 @@ pub fn lead(model: &Model, evaluation: &Evaluation<'_>, lead: IdentityId, held: 
     let reasons = scored.reasons(points, &whole);
     Some(LeadExplanation {
         as_of: evaluation.as_of.to_string(),
-        rulesets: super::rulesets(model),
+        rulesets: super::rulesets(model, evaluation),
         lead: scored.lead(points, &whole, counts),
         possible: ways::possible_of_lead(compiled),
         unmatched: scored.unmatched(reasons),
+        at: None,
         limits: Vec::new(),
     })
 }

@@ -23,6 +23,7 @@ use crate::{
     model::{Beside, Model},
     score::CompiledEngagement,
     surge::SurgeSettings,
+    trigger::LevelOf,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -60,6 +61,9 @@ pub struct Explanation {
     pub surge: SurgePart,
     /// The rulesets beside the primary ones, each with a score of its own. They drive no level.
     pub other_rulesets: Vec<OtherRuleset>,
+    /// The past moment that it was asked for, RFC 3339; absent for an answer as of now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<String>,
     /// What this answer can't know, in words; nothing for an answer as of now.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub limits: Vec<String>,
@@ -98,11 +102,11 @@ pub struct Rulesets {
     pub account: RulesetName,
     /// The engagement ruleset.
     pub engagement: RulesetName,
-    /// The account level ruleset.
+    /// The account level ruleset that the account falls under.
     pub account_levels: RulesetName,
-    /// The lead level ruleset.
+    /// The lead level ruleset that its leads fall under.
     pub lead_levels: RulesetName,
-    /// The account engagement level ruleset.
+    /// The account engagement level ruleset that it falls under.
     pub engagement_levels: RulesetName,
 }
 
@@ -201,41 +205,44 @@ pub struct SurgePart {
 impl Explanation {
     /// Explains an evaluation. At most `leads` leads are listed one by one.
     pub fn new(model: &Model, evaluation: &Evaluation<'_>, held: HeldLevels<'_>, leads: usize) -> Self {
-        let account = account::part(model, &evaluation.account, held, evaluation.as_of);
+        let account = account::part(model, evaluation, held);
         let engagement = engagement::part(model, evaluation, held, leads);
         let disqualified_by = account::disqualified_by(&evaluation.account);
         let grade = Grade::of(i64::from(account.score), i64::from(account.possible), !disqualified_by.is_empty());
         Self {
             as_of: evaluation.as_of.to_string(),
-            rulesets: rulesets(model),
+            rulesets: rulesets(model, evaluation),
             grade,
-            grid: grid(model, &engagement.level, grade),
+            grid: grid(evaluation.levels(model, LevelOf::Engagement), &engagement.level, grade),
             disqualified_by,
             account,
             engagement,
             surge: surge_part(model, evaluation),
             other_rulesets: others(model, evaluation, leads),
+            at: None,
             limits: Vec::new(),
         }
     }
 }
 
-fn rulesets(model: &Model) -> Rulesets {
+fn rulesets(model: &Model, evaluation: &Evaluation<'_>) -> Rulesets {
     let document = &model.document;
-    let levels = |rules: &LevelRuleset| RulesetName::new(&rules.id, &rules.name, rules.version);
+    let levels = |of: LevelOf| {
+        let rules = evaluation.levels(model, of);
+        RulesetName::new(&rules.id, &rules.name, rules.version)
+    };
     Rulesets {
         model: model.version(),
         account: RulesetName::new(&document.account.id, &document.account.name, document.account.version),
         engagement: RulesetName::new(&document.engagement.id, &document.engagement.name, document.engagement.version),
-        account_levels: levels(&document.account_levels),
-        lead_levels: levels(&document.lead_levels),
-        engagement_levels: levels(&document.engagement_levels),
+        account_levels: levels(LevelOf::Account),
+        lead_levels: levels(LevelOf::Lead),
+        engagement_levels: levels(LevelOf::Engagement),
     }
 }
 
 /// The cell of the grid: the level held counts, else the one that the score asks for.
-fn grid(model: &Model, level: &LevelPart, grade: Grade) -> Option<GridCell> {
-    let levels = &model.document.engagement_levels;
+fn grid(levels: &LevelRuleset, level: &LevelPart, grade: Grade) -> Option<GridCell> {
     let rank = levels.rank(&level.current.as_ref().or(level.by_score.as_ref())?.id)?;
     Some(GridCell::of(grade, levels.levels.len().saturating_sub(rank + 1)))
 }

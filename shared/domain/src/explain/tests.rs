@@ -1,8 +1,8 @@
 use super::*;
 use crate::{
     CallKind, Event, Identity, MessageId, Order,
-    account_rules::AccountRuleset,
-    decay::Decay,
+    account_rules::{AccountRuleset, Outcome},
+    decay::{Decay, Step},
     engagement::{Aggregation, CountMode, EngagementRuleset},
     evaluate::Inputs,
     facts::PerDay,
@@ -56,7 +56,7 @@ fn fields(known: &[(&str, FieldValue)]) -> FieldFacts {
 
 fn explain(model: &Model, own: FieldFacts, states: &[IdentityState], listed: usize) -> Explanation {
     let states = states.iter().map(|state| (state.identity.id(), state)).collect();
-    let evaluation = Evaluation::new(model, Inputs { own, states, giant: false }, Day(TODAY));
+    let evaluation = Evaluation::new(model, Inputs { own, states, stated: None, giant: false }, Day(TODAY));
     let none = BTreeMap::new();
     let held = HeldLevels { account: Some("standard"), engagement: None, leads: &none };
     Explanation::new(model, &evaluation, held, listed)
@@ -324,7 +324,7 @@ fn a_lead_is_explained_by_itself_under_any_of_its_identities() {
     device.link = Some(Identity::user("ann").id());
     let states = [state(&model, "ann", &[(1, "demo request", 0, 0)]), device, state(&model, "ben", &[(2, "sdr meeting", 0, 0)])];
     let states: Vec<_> = states.iter().map(|state| (state.identity.id(), state)).collect();
-    let evaluation = Evaluation::new(&model, Inputs { own: FieldFacts::new(), states, giant: false }, Day(TODAY));
+    let evaluation = Evaluation::new(&model, Inputs { own: FieldFacts::new(), states, stated: None, giant: false }, Day(TODAY));
     let none = BTreeMap::new();
     let held = HeldLevels { account: None, engagement: None, leads: &none };
     let by_user = lead(&model, &evaluation, Identity::user("ann").id(), held).unwrap();
@@ -365,6 +365,20 @@ fn any_decay() -> impl Strategy<Value = Decay> {
         Just(Decay::None),
         (1_u32..100).prop_map(|days| Decay::HalfLife { days }),
         (1_u32..100).prop_map(|days| Decay::Linear { days }),
+        (1_u32..50, 0_u32..=100).prop_map(|(from_day, percent)| Decay::Step { steps: vec![Step { from_day, percent }] }),
+    ]
+}
+
+fn any_count() -> impl Strategy<Value = CountMode> {
+    let paths = || vec!["properties.asset".to_owned()];
+    prop_oneof![
+        Just(CountMode::Every),
+        Just(CountMode::OncePerLead),
+        Just(CountMode::OncePerSession),
+        Just(CountMode::OncePerDay),
+        Just(CountMode::OncePerKey { paths: paths() }),
+        Just(CountMode::OncePerKeyAndDay { paths: paths() }),
+        (1_u32..100).prop_map(|hours| CountMode::OncePerHours { hours }),
     ]
 }
 
@@ -406,12 +420,26 @@ fn any_model() -> impl Strategy<Value = ModelDocument> {
         })
 }
 
+/// With any way of counting, and with a rule that disqualifies in some cases.
+fn any_whole_model() -> impl Strategy<Value = ModelDocument> {
+    let counts = proptest::collection::vec(proptest::option::of(any_count()), 7);
+    (any_model(), counts, proptest::option::weighted(0.3, 0_usize..4)).prop_map(|(mut document, counts, disqualifies)| {
+        for (rule, count) in document.engagement.rules.iter_mut().zip(counts) {
+            rule.part.count = count.unwrap_or(rule.part.count.clone());
+        }
+        if let Some(place) = disqualifies {
+            (document.account.rules[place].points, document.account.rules[place].disqualifies) = (0, true);
+        }
+        document
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn every_explanation_sums_to_the_score_shown(
-        document in any_model(),
+        document in any_whole_model(),
         leads in any_leads(),
         listed in 0_usize..7,
         employees in proptest::option::of(0_i64..3_000),
@@ -426,6 +454,9 @@ proptest! {
 
         let account = &explanation.account;
         prop_assert_eq!(sum_of_rules(&account.rules, &account.caps), i64::from(account.score));
+        let out = account.rules.iter().any(|rule| rule.line.disqualifies && rule.line.outcome == Outcome::Matched);
+        prop_assert_eq!((out, explanation.disqualified_by.is_empty()), (!explanation.disqualified_by.is_empty(), !out));
+        prop_assert!(!out || explanation.grade == Grade::F);
         let engagement = &explanation.engagement;
         sums_of_leads(&engagement.leads, engagement.others.as_ref(), engagement.score)?;
         for other in &explanation.other_rulesets {
@@ -438,7 +469,7 @@ proptest! {
         }
         // Every rule of every lead is either explained with points or with a reason.
         let refs: Vec<_> = states.iter().map(|state| (state.identity.id(), state)).collect();
-        let evaluation = Evaluation::new(&model, Inputs { own: fields(&known), states: refs, giant: false }, Day(TODAY));
+        let evaluation = Evaluation::new(&model, Inputs { own: fields(&known), states: refs, stated: None, giant: false }, Day(TODAY));
         let none = BTreeMap::new();
         let held = HeldLevels { account: None, engagement: None, leads: &none };
         for state in &states {
@@ -451,7 +482,7 @@ proptest! {
 
     #[test]
     fn a_positive_rule_more_never_lowers_a_score(
-        document in any_model(),
+        document in any_whole_model(),
         leads in any_leads(),
         employees in proptest::option::of(0_i64..3_000),
         points in 1_i32..100,
@@ -466,7 +497,7 @@ proptest! {
         let before = scores(&document);
         let mut after = document.clone();
         let mut rule = after.account.rules[place % 4].clone();
-        (rule.id, rule.points) = ("more".to_owned(), points);
+        (rule.id, rule.points, rule.disqualifies) = ("more".to_owned(), points, false);
         after.account.rules.push(rule);
         let mut rule = after.engagement.rules[place].clone();
         (rule.id, rule.points) = ("more".to_owned(), i64::from(points));

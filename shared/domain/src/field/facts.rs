@@ -3,11 +3,15 @@
 //! Facts are merged, never applied in order: the result is the same for every order and number of deliveries.
 
 use super::{FieldName, FieldValue};
-use crate::{Order, Timestamp};
+use crate::{
+    Order, Timestamp,
+    problem::{Problems, join},
+};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{Error, MapAccess, Visitor},
 };
+use serde_json::Value;
 use std::{
     borrow::Borrow,
     collections::{BTreeMap, HashMap},
@@ -62,6 +66,66 @@ impl FieldSource {
     }
 }
 
+/// In which order sources win over each other: every source once, a person's statements first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SourceOrder([FieldSource; FieldSource::ALL.len()]);
+
+impl SourceOrder {
+    /// Takes a list that names every source once and begins with [`FieldSource::Manual`]; `None` for any other.
+    pub fn new(sources: &[FieldSource]) -> Option<Self> {
+        let order: [FieldSource; FieldSource::ALL.len()] = sources.try_into().ok()?;
+        let whole = FieldSource::ALL.iter().all(|source| order.contains(source));
+        (whole && order.first() == Some(&FieldSource::Manual)).then_some(Self(order))
+    }
+
+    /// Reads the words of a JSON array at a place of a document and notes every problem.
+    pub fn read(problems: &mut Problems, at: &str, value: &Value) -> Option<Self> {
+        let known = FieldSource::ALL.map(|source| format!("`{}`", source.as_str())).join(", ");
+        let listed = problems.array(at, value)?;
+        let mut sources = Vec::new();
+        for (i, value) in listed.iter().enumerate() {
+            match value.as_str().and_then(FieldSource::parse) {
+                Some(source) => sources.push(source),
+                None => problems.add(&join(at, i), format!("must be one of {known}")),
+            }
+        }
+        let order = Self::new(&sources);
+        if order.is_none() && sources.len() == listed.len() {
+            problems.add(at, format!("must begin with `manual` and name each of the {} sources once: {known}", FieldSource::ALL.len()));
+        }
+        order
+    }
+
+    /// Every source, the strongest first.
+    pub const fn sources(&self) -> &[FieldSource] {
+        &self.0
+    }
+
+    /// Whether it is the order of a workspace that has set none.
+    pub fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Default for SourceOrder {
+    fn default() -> Self {
+        Self(FieldSource::ALL)
+    }
+}
+
+impl Serialize for SourceOrder {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(s)
+    }
+}
+
+impl<'de> Deserialize<'de> for SourceOrder {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let sources = Vec::<FieldSource>::deserialize(d)?;
+        Self::new(&sources).ok_or_else(|| D::Error::custom("a source order must begin with `manual` and name each source once"))
+    }
+}
+
 /// Which of several facts of one source is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -95,6 +159,12 @@ impl FieldFact {
         Self { value, at: order.at, tie: order.tie, source }
     }
 
+    /// Whether an event states it, and not a person or another system: such a fact follows from the log and the mapping, and can be read again.
+    pub const fn is_of_event(&self) -> bool {
+        // The digest of a message's id is never 0; whoever else states something has no message.
+        self.tie != 0 && !matches!(self.source, FieldSource::Manual)
+    }
+
     /// Facts of one source in the order in which they supersede each other. The value is compared last, so that even two different
     /// values under one order merge the same way in every order of arrival.
     fn rank(&self) -> (Timestamp, u64, &Option<FieldValue>) {
@@ -104,10 +174,12 @@ impl FieldFact {
 
 /// The best facts for every field: per source the latest, and the first for mappings that fill only what is empty.
 ///
-/// Merging is commutative, associative and idempotent.
+/// Merging is commutative, associative and idempotent. The order in which sources win is no part of what is stored: whoever asks for winners says it
+/// with [`FieldFacts::ordered`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FieldFacts {
     fields: BTreeMap<FieldName, Vec<Kept>>,
+    order: SourceOrder,
 }
 
 /// A fact and its slot. A field's facts are sorted by slot; a slot holds one fact.
@@ -158,7 +230,37 @@ pub struct Winner<'a> {
 impl FieldFacts {
     /// No facts.
     pub const fn new() -> Self {
-        Self { fields: BTreeMap::new() }
+        Self { fields: BTreeMap::new(), order: SourceOrder(FieldSource::ALL) }
+    }
+
+    /// The same facts, of which those of the sources win in this order.
+    #[must_use]
+    pub const fn ordered(mut self, order: SourceOrder) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// Takes the facts out that events state: the others, and these.
+    pub fn apart(&self) -> (Self, Self) {
+        let (mut others, mut of_events) = (Self::new(), Self::new());
+        for (name, kept) in &self.fields {
+            for Kept { keep, fact } in kept {
+                let place = if fact.is_of_event() { &mut of_events } else { &mut others };
+                place.merge(name, fact.clone(), *keep);
+            }
+        }
+        (others, of_events)
+    }
+
+    /// The facts that were stated before a moment.
+    pub fn before(&self, moment: Timestamp) -> Self {
+        let mut before = Self::new();
+        for (name, kept) in &self.fields {
+            for Kept { keep, fact } in kept.iter().filter(|kept| kept.fact.at < moment) {
+                before.merge(name, fact.clone(), *keep);
+            }
+        }
+        before
     }
 
     /// How many fields something is stated about.
@@ -221,10 +323,18 @@ impl FieldFacts {
     /// Within a source the latest fact decides, and the first of an only-if-empty mapping where there is no latest. A `null` clears its source, so
     /// that a weaker source shows through; a person's `null` clears the field altogether, until it is undone.
     pub fn winner(&self, name: &str) -> Option<Winner<'_>> {
-        Self::best(self.fields.get(name)?)
+        self.best(self.fields.get(name)?)
     }
 
-    fn best(kept: &[Kept]) -> Option<Winner<'_>> {
+    fn best<'a>(&self, kept: &'a [Kept]) -> Option<Winner<'a>> {
+        if self.order.is_usual() {
+            return Self::first(kept.iter());
+        }
+        Self::first(self.order.sources().iter().flat_map(|source| kept.iter().filter(|kept| kept.fact.source == *source)))
+    }
+
+    /// The value of the first source that has one.
+    fn first<'a>(kept: impl Iterator<Item = &'a Kept>) -> Option<Winner<'a>> {
         let mut decided = None;
         for Kept { fact, .. } in kept {
             if decided == Some(fact.source) {
@@ -242,7 +352,7 @@ impl FieldFacts {
 
     /// Every field that holds a value, in the order of the names.
     pub fn winners(&self) -> impl Iterator<Item = (&FieldName, Winner<'_>)> {
-        self.fields.iter().filter_map(|(name, kept)| Some((name, Self::best(kept)?)))
+        self.fields.iter().filter_map(|(name, kept)| Some((name, self.best(kept)?)))
     }
 
     /// Every field about which anything is stated, also those that are cleared, in the order of the names.
@@ -252,7 +362,9 @@ impl FieldFacts {
 
     /// Every fact that is kept about a field, the strongest source first: what an account page shows as alternatives.
     pub fn facts(&self, name: &str) -> impl Iterator<Item = (&FieldFact, Keep)> {
-        self.fields.get(name).into_iter().flatten().map(|kept| (&kept.fact, kept.keep))
+        let kept = self.fields.get(name).map_or(&[][..], Vec::as_slice);
+        let sources = self.order.0.into_iter();
+        sources.flat_map(move |source| kept.iter().filter(move |kept| kept.fact.source == source)).map(|kept| (&kept.fact, kept.keep))
     }
 }
 
@@ -397,6 +509,40 @@ mod tests {
     }
 
     #[test]
+    fn sources_win_in_the_order_that_is_asked_for_and_a_person_before_all() {
+        use FieldSource::Enrichment;
+        let facts = merged(&[
+            (fact(Some("crm"), 9, CrmImport), Latest),
+            (fact(Some("group"), 5, Group), Latest),
+            (fact(Some("first form"), 1, Form), First),
+        ]);
+        let wins = |facts: &FieldFacts, order: [FieldSource; 5]| {
+            let facts = facts.clone().ordered(SourceOrder::new(&order).unwrap());
+            (facts.winner("plan").unwrap().value.to_string(), facts.facts("plan").next().unwrap().0.source)
+        };
+        assert_eq!(wins(&facts, FieldSource::ALL), ("crm".to_owned(), CrmImport));
+        assert_eq!(wins(&facts, [Manual, Group, Form, CrmImport, Enrichment]), ("group".to_owned(), Group));
+        assert_eq!(wins(&facts, [Manual, Enrichment, Form, Group, CrmImport]), ("first form".to_owned(), Form));
+        for wrong in [vec![], vec![Manual], vec![Form, CrmImport, Enrichment, Group, Manual], vec![Manual, Form, Form, Group, Enrichment]] {
+            assert_eq!(SourceOrder::new(&wrong), None, "{wrong:?}");
+        }
+        let stored = serde_json::to_string(&SourceOrder::default()).unwrap();
+        assert_eq!(stored, r#"["manual","crm_import","enrichment","group","form"]"#);
+        assert!(serde_json::from_str::<SourceOrder>(&stored).unwrap().is_usual());
+        assert!(serde_json::from_str::<SourceOrder>(r#"["manual","form"]"#).is_err());
+    }
+
+    #[test]
+    fn what_events_state_is_told_from_what_a_person_or_an_import_states() {
+        let of = |source, tie| FieldFact { tie, ..fact(Some("x"), 1, source) };
+        let facts = merged(&[(of(Manual, 0), Latest), (of(CrmImport, 0), Latest), (of(Group, 7), Latest), (of(Form, 7), First)]);
+        let (others, of_events) = facts.apart();
+        let sources = |facts: &FieldFacts| facts.facts("plan").map(|(fact, _)| fact.source).collect::<Vec<_>>();
+        assert_eq!((sources(&others), sources(&of_events)), (vec![Manual, CrmImport], vec![Group, Form]));
+        assert_eq!((facts.before(Timestamp::from_millis(1)).len(), facts.before(Timestamp::from_millis(2))), (0, facts));
+    }
+
+    #[test]
     fn the_stored_form_is_short() {
         let facts = merged(&[(fact(Some("pro"), 5, Group), Latest), (fact(Some("free"), 1, Form), First)]);
         assert_eq!(serde_json::to_string(&facts).unwrap(), r#"{"plan":[[3,5,0,"pro"],[12,1,0,"free"]]}"#);
@@ -455,6 +601,24 @@ mod tests {
                     let latest = facts.facts(name.as_str()).find(|(f, keep)| f.source == fact.source && *keep == Latest);
                     prop_assert!(latest.is_some_and(|(latest, _)| latest.value.is_none()));
                 }
+            }
+        }
+
+        #[test]
+        fn any_order_lets_the_first_source_with_a_value_win_and_the_usual_one_changes_nothing(
+            facts in any_facts(),
+            rest in Just(vec![CrmImport, FieldSource::Enrichment, Group, Form]).prop_shuffle(),
+        ) {
+            let sources = [vec![Manual], rest].concat();
+            let asked = facts.clone().ordered(SourceOrder::new(&sources).unwrap());
+            for name in facts.names() {
+                // What a source says: its latest statement, else its first one; nothing stands below a person's.
+                let says = |source: &FieldSource| facts.facts(name.as_str()).find(|(fact, _)| fact.source == *source).map(|(fact, _)| fact.value.as_ref());
+                let cleared = says(&Manual) == Some(None);
+                let expected = sources.iter().find_map(|source| says(source)?).filter(|_| !cleared);
+                prop_assert_eq!(asked.field(name), expected);
+                let usual = facts.clone().ordered(SourceOrder::default());
+                prop_assert_eq!(usual.winner(name.as_str()), facts.winner(name.as_str()));
             }
         }
 

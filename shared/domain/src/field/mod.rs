@@ -12,7 +12,7 @@ pub use alias::{Canonical, CountryCode, Industry, Vocabulary, canonical_country,
 pub use coerce::CoercionError;
 pub(crate) use coerce::truth;
 pub use currency::Currency;
-pub use facts::{FieldFact, FieldFacts, FieldLookup, FieldSource, Keep, Winner};
+pub use facts::{FieldFact, FieldFacts, FieldLookup, FieldSource, Keep, SourceOrder, Winner};
 pub use number::{Interval, Number};
 pub(crate) use value::contains_text;
 pub(crate) use value::same_text;

@@ -2,12 +2,12 @@
 
 use super::{Circumstances, Findings, RuleView, Severity, duplicates, index, levels, rules};
 use crate::{
-    account_rules::{AccountRuleset, Condition},
-    field::FieldName,
+    account_rules::AccountRuleset,
     problem::Problem,
     ruleset::{Content, RulesetKind},
 };
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// A field that is known of fewer percent of the accounts says little …
 const LOW_PERCENT: u64 = 20;
@@ -27,6 +27,10 @@ pub(super) fn lint(findings: &mut Findings, ruleset: &AccountRuleset, circumstan
     duplicates(findings, &views, ruleset.rules.iter().map(|rule| (rule.disqualifies, folded(rule.condition.to_value()).to_string())));
     caps(findings, ruleset);
     fields(findings, ruleset, circumstances);
+    // That such a rule never matches says nothing new.
+    let unmapped: BTreeSet<Option<String>> =
+        findings.0.iter().filter(|finding| finding.code == "field_without_mapping").map(|finding| finding.rule_id.clone()).collect();
+    findings.0.retain(|finding| finding.code != "rule_never_matches" || !unmapped.contains(&finding.rule_id));
     if circumstances.primary {
         let possible = Content::Account(ruleset.clone()).possible();
         let before = Content::Account(circumstances.document.account.clone()).possible();
@@ -80,9 +84,7 @@ fn caps(findings: &mut Findings, ruleset: &AccountRuleset) {
 /// Fields that nothing fills, and fields that are known of few accounts.
 fn fields(findings: &mut Findings, ruleset: &AccountRuleset, circumstances: &Circumstances<'_>) {
     for (i, rule) in ruleset.rules.iter().enumerate() {
-        let mut used = Vec::new();
-        collect(&rule.condition, &mut used);
-        for field in used {
+        for field in rule.condition.fields() {
             let name = field.as_str();
             let mapped = circumstances.document.mapping.entries().iter().any(|entry| entry.field == *field);
             let accounts = circumstances.coverage.map_or(0, |coverage| coverage.accounts);
@@ -98,6 +100,9 @@ fn fields(findings: &mut Findings, ruleset: &AccountRuleset, circumstances: &Cir
                     ),
                     format!("add an entry for `{name}` to the account mapping (`/api/v1/account-mappings`)"),
                 );
+            } else if ruleset.missing_means_no.contains(field) {
+                // That it is not known decides, too.
+                continue;
             } else if accounts >= ENOUGH_ACCOUNTS && known.saturating_mul(100) < accounts.saturating_mul(LOW_PERCENT) {
                 let remedy = if mapped {
                     format!("send `{name}` with more events or enrich it, or drop the rule")
@@ -111,14 +116,5 @@ fn fields(findings: &mut Findings, ruleset: &AccountRuleset, circumstances: &Cir
             }
             findings.of_rule(Some(&rule.id));
         }
-    }
-}
-
-/// The fields of a condition, each once, in its order.
-pub(super) fn collect<'c>(condition: &'c Condition, used: &mut Vec<&'c FieldName>) {
-    match condition {
-        Condition::All(members) | Condition::Any(members) => members.iter().for_each(|member| collect(member, used)),
-        Condition::Test(test) if !used.contains(&&test.field) => used.push(&test.field),
-        Condition::Test(_) | Condition::Faulty { .. } => {}
     }
 }

@@ -2,16 +2,20 @@
 
 use super::{Circumstances, Findings, LevelShares, Severity};
 use crate::{
-    level::{Level, LevelFaultKind, LevelRuleset, Play},
+    account_rules::Condition,
+    level::{Level, LevelFaultKind, LevelRuleset, Percentiles, Play},
     model::ModelDocument,
-    ruleset::{Content, RulesetKind},
+    owner::{asks_for_owner, by_level},
+    ruleset::{Content, LevelContent, RulesetKind},
+    segments::{STATED, level_of},
 };
 use std::collections::BTreeMap;
 
 /// Fewer accounts say nothing about how many a level should have.
 const ENOUGH_ACCOUNTS: u64 = 100;
 
-pub(super) fn lint(findings: &mut Findings, ruleset: &LevelRuleset, circumstances: &Circumstances<'_>) {
+pub(super) fn lint(findings: &mut Findings, content: &LevelContent, circumstances: &Circumstances<'_>) {
+    let ruleset = &content.ruleset;
     for fault in ruleset.level_faults() {
         let code = match fault.kind {
             LevelFaultKind::Gap => "level_gap",
@@ -30,6 +34,100 @@ pub(super) fn lint(findings: &mut Findings, ruleset: &LevelRuleset, circumstance
     reach(findings, ruleset, circumstances.kind, possible, possible, true);
     plays(findings, ruleset, circumstances.kind);
     top(findings, ruleset, circumstances.shares, true);
+    if let Some(when) = &content.segment {
+        segment(findings, when, circumstances);
+        vocabulary(findings, ruleset, circumstances);
+    }
+    if let Some(percentiles) = &content.percentiles {
+        cuts(findings, percentiles, ruleset);
+    }
+}
+
+/// A segment that takes nobody, or that can't be one.
+fn segment(findings: &mut Findings, when: &Condition, circumstances: &Circumstances<'_>) {
+    if circumstances.primary {
+        findings.add(
+            Severity::Error,
+            "segment_of_primary",
+            "/segment",
+            "the primary ruleset takes every account that no segment takes, so that it has no segment itself",
+            "take the segment out, or make another ruleset the primary one first",
+        );
+    }
+    if circumstances.kind == RulesetKind::AccountLevels
+        && asks_for_owner(when)
+        && let Some(rule) = by_level(circumstances.document)
+    {
+        let says = format!(
+            "the segment asks for the owner, and the owner rule `{rule}` for the account level: one would change the other for ever"
+        );
+        let remedy = "ask for something else, or take the levels out of the owner rules (`/api/v1/settings/owner-rules`)";
+        findings.add(Severity::Error, "owner_goes_round", "/segment", says, remedy);
+    }
+    for problem in when.validate().0 {
+        let says = format!("the segment can't be evaluated and would take nobody: {}", problem.message);
+        findings.add(Severity::Error, "faulty_segment", format!("/segment{}", problem.pointer), says, "correct the condition");
+    }
+    for field in when.fields().into_iter().filter(|field| !STATED.contains(&field.as_str())) {
+        let mapped = circumstances.document.mapping.entries().iter().any(|entry| entry.field == *field);
+        let known = circumstances.coverage.map_or(0, |coverage| coverage.of(field.as_str()).known);
+        if known == 0 && !mapped {
+            findings.add(
+                Severity::Warning,
+                "field_without_mapping",
+                "/segment",
+                format!("the segment looks at `{field}`, which no mapping fills and no account holds, so that it silently takes nobody"),
+                format!("add an entry for `{field}` to the account mapping (`/api/v1/account-mappings`)"),
+            );
+        }
+    }
+}
+
+/// Levels of a segment that mean nothing to the primary ruleset.
+fn vocabulary(findings: &mut Findings, ruleset: &LevelRuleset, circumstances: &Circumstances<'_>) {
+    let Some(of) = level_of(circumstances.kind) else { return };
+    let primary = circumstances.document.levels(of);
+    for (i, level) in ruleset.levels.iter().enumerate().filter(|(_, level)| primary.level(&level.id).is_none()) {
+        findings.add(
+            Severity::Warning,
+            "level_ids_differ",
+            format!("/levels/{i}/id"),
+            format!(
+                "no level of `{}`, the primary ruleset, has the id `{}`: triggers and filters that name it see this segment only",
+                primary.name, level.id
+            ),
+            "give levels that mean the same the same id in every ruleset; their names may differ",
+        );
+        findings.of_level(Some(&level.id));
+    }
+}
+
+/// Cuts that fit the levels badly.
+fn cuts(findings: &mut Findings, percentiles: &Percentiles, ruleset: &LevelRuleset) {
+    for fault in percentiles.faults(&ruleset.levels) {
+        findings.add(
+            Severity::Error,
+            "percentile_cuts",
+            fault.pointer,
+            fault.detail,
+            "give every level above the lowest one cut, the higher the smaller",
+        );
+    }
+    for ((i, level), above) in ruleset.levels.iter().enumerate().zip(ruleset.levels.iter().skip(1)) {
+        if above.min == level.min.saturating_add(1) {
+            findings.add(
+                Severity::Warning,
+                "percentile_cuts_equal",
+                format!("/levels/{i}/min"),
+                format!(
+                    "`{}` is one point wide: its cut point and that of `{}` fall together, or were not computed yet",
+                    level.name, above.name
+                ),
+                "compute the cut points; if they stay so, have fewer levels",
+            );
+            findings.of_level(Some(&level.id));
+        }
+    }
 }
 
 /// The most points that the primary ruleset behind levels gives.

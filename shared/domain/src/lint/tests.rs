@@ -59,9 +59,9 @@ fn the_model_of_a_new_workspace_has_nothing_wrong_with_it() {
     for (kind, content) in [
         (RulesetKind::Account, Content::Account(document.account.clone())),
         (RulesetKind::Engagement, Content::Engagement(document.engagement.clone())),
-        (RulesetKind::AccountLevels, Content::Levels(document.account_levels.clone())),
-        (RulesetKind::LeadLevels, Content::Levels(document.lead_levels.clone())),
-        (RulesetKind::EngagementLevels, Content::Levels(document.engagement_levels.clone())),
+        (RulesetKind::AccountLevels, Content::Levels(document.account_levels.clone().into())),
+        (RulesetKind::LeadLevels, Content::Levels(document.lead_levels.clone().into())),
+        (RulesetKind::EngagementLevels, Content::Levels(document.engagement_levels.clone().into())),
     ] {
         assert_eq!(lint(&content, &Circumstances::new(kind, &document, TODAY)), [], "{kind}");
     }
@@ -75,6 +75,54 @@ fn a_ruleset_without_rules_is_not_published() {
     assert!(refuses(&findings));
     assert!(refuses(&of(&demand(&json!([])), RulesetKind::Engagement, |_| {})));
     assert!(refuses(&of(&levels(&json!([])), RulesetKind::AccountLevels, |_| {})));
+}
+
+#[test]
+fn a_field_whose_absence_decides_needs_no_coverage_and_one_finding_says_that_a_field_is_not_filled() {
+    let customer = json!({"id": "new", "name": "Not already a customer", "points": 20,
+        "condition": {"field": "existing_customer", "op": "eq", "value": false}});
+    let stored = json!({"id": "x", "name": "Fit", "version": 1, "missing_means_no": ["existing_customer"],
+        "rules": [customer, rule("plan", "plan", 100), rule("churned", "lifecycle", 5)]});
+    let content = Content::stored(RulesetKind::Account, stored).unwrap();
+    let coverage = coverage(100, &[("existing_customer", 3), ("plan", 3)]);
+    let matched = RuleShares { accounts: 100, matched: [("new".to_owned(), 50)].into() };
+    let findings = of(&content, RulesetKind::Account, |circumstances| {
+        circumstances.coverage = Some(&coverage);
+        circumstances.matched = Some(&matched);
+    });
+    let mut found = found(&findings);
+    found.sort_unstable();
+    assert_eq!(
+        found,
+        [
+            ("field_without_mapping", "/rules/2/condition", "churned"),
+            ("low_coverage", "/rules/1/condition", "plan"),
+            ("rule_never_matches", "/rules/1", "plan"),
+        ]
+    );
+}
+
+#[test]
+fn owner_rules_and_segments_that_go_round_are_an_error_and_unknown_levels_a_warning() {
+    let mut document = default_document().unwrap();
+    let rules = json!({"rules": [{"id": "x", "name": "Targets", "levels": ["target"], "owners": ["kim"],
+        "when": {"field": "territory", "op": "eq", "value": "north"}}]});
+    document.owners = crate::owner::OwnerRules::read(&rules, &document).unwrap();
+    let mut of_kim = document.account_levels.clone();
+    of_kim.id = "kims".to_owned();
+    let segment = serde_json::from_value(json!({"field": "owner", "op": "eq", "value": "kim"})).unwrap();
+    let content = Content::Levels(crate::ruleset::LevelContent { segment: Some(segment), ..of_kim.into() });
+    let circumstances = Circumstances { primary: false, ..Circumstances::new(RulesetKind::AccountLevels, &document, TODAY) };
+    let findings = lint(&content, &circumstances);
+    assert_eq!(found(&findings)[..1], [("owner_goes_round", "/segment", "")]);
+    assert!(refuses(&findings));
+    // The engagement level decides about no owner.
+    let circumstances = Circumstances { kind: RulesetKind::EngagementLevels, ..circumstances };
+    assert!(lint(&content, &circumstances).iter().all(|finding| finding.code != "owner_goes_round"));
+
+    document.account_levels.levels.retain(|level| level.id != "target");
+    let findings = workspace(&document);
+    assert_eq!(found(&findings), [("owner_rule_without_level", "/owners/0", "target"), ("field_without_mapping", "/owners/0/when", "")]);
 }
 
 #[test]
@@ -237,13 +285,56 @@ fn every_fault_of_ranges_has_a_name_of_its_own() {
 }
 
 #[test]
+fn a_segment_that_can_not_work_is_an_error_and_one_that_may_take_nobody_is_pointed_out() {
+    let content = |segment: Value, ids: [&str; 2]| {
+        let level = |(i, id): (usize, &str)| json!({ "id": id, "name": id, "color": "gray", "min": i });
+        let levels: Value = ids.into_iter().enumerate().map(level).collect();
+        let content = json!({ "id": "l", "name": "Levels", "version": 1, "levels": levels, "segment": segment });
+        Content::stored(RulesetKind::LeadLevels, content).unwrap()
+    };
+    let lead_levels =
+        |content: &Content, primary: bool| of(content, RulesetKind::LeadLevels, |circumstances| circumstances.primary = primary);
+    let tier = json!({ "field": "tier", "op": "eq", "value": "1:1" });
+    assert_eq!(lead_levels(&content(tier.clone(), ["cold", "warm"]), false), []);
+    let primary = lead_levels(&content(tier.clone(), ["cold", "warm"]), true);
+    assert_eq!((found(&primary), refuses(&primary)), (vec![("segment_of_primary", "/segment", "")], true));
+    let newer = json!({ "all": [tier.clone(), { "field": "tier", "op": "resembles", "value": "x" }] });
+    let faulty = lead_levels(&content(newer, ["cold", "warm"]), false);
+    assert_eq!((found(&faulty), refuses(&faulty)), (vec![("faulty_segment", "/segment/all/1", "")], true));
+    let unknown = json!({ "field": "partner_tier", "op": "exists" });
+    let findings = lead_levels(&content(unknown.clone(), ["cold", "lukewarm"]), false);
+    assert_eq!(found(&findings), [("field_without_mapping", "/segment", ""), ("level_ids_differ", "/levels/1/id", "lukewarm")]);
+    assert!(!refuses(&findings));
+    let coverage = coverage(50, &[("partner_tier", 3)]);
+    let held = of(&content(unknown, ["cold", "warm"]), RulesetKind::LeadLevels, |circumstances| {
+        (circumstances.primary, circumstances.coverage) = (false, Some(&coverage));
+    });
+    assert_eq!(held, []);
+}
+
+#[test]
+fn cuts_that_do_not_fit_the_levels_are_errors_and_ranges_of_one_point_a_warning() {
+    let content = |cuts: Value| {
+        let level = |id: &str, min: i64| json!({ "id": id, "name": id, "color": "gray", "min": min });
+        let levels = json!([level("cold", 0), level("warm", 40), level("hot", 41)]);
+        let content = json!({ "id": "l", "name": "Levels", "version": 1, "levels": levels, "percentiles": { "cuts": cuts } });
+        Content::stored(RulesetKind::LeadLevels, content).unwrap()
+    };
+    let of = |cuts: Value| of(&content(cuts), RulesetKind::LeadLevels, |_| {});
+    let fitting = of(json!([{ "level": "hot", "top_percent": 5 }, { "level": "warm", "top_percent": 20 }]));
+    assert_eq!(found(&fitting), [("percentile_cuts_equal", "/levels/1/min", "warm")]);
+    let lacking = of(json!([{ "level": "hot", "top_percent": 5 }]));
+    assert_eq!((lacking[0].code.as_str(), lacking[0].pointer.as_str(), refuses(&lacking)), ("percentile_cuts", "/percentiles/cuts", true));
+}
+
+#[test]
 fn a_top_level_with_hardly_anybody_or_nearly_everybody_is_a_warning() {
     let share = |accounts: u64, top: u64, twentieth: Option<i64>| {
         let shares = LevelShares { accounts, levels: [("target".to_owned(), top)].into(), twentieth };
         let document = document();
         let mut circumstances = Circumstances::new(RulesetKind::AccountLevels, &document, TODAY);
         circumstances.shares = Some(&shares);
-        lint(&Content::Levels(document.account_levels.clone()), &circumstances)
+        lint(&Content::Levels(document.account_levels.clone().into()), &circumstances)
     };
     assert_eq!(found(&share(200, 1, None)), [("top_level_too_small", "/levels/3/min", "target")]);
     assert_eq!(share(200, 2, None), []);

@@ -49,36 +49,15 @@ impl WebDomain {
 
     /// The registrable domain of a website given as a URL or as a bare host: `https://www.acme.com/about?x=1`, `acme.com:8080`, `//acme.com`.
     pub fn from_url(text: &str) -> Option<Self> {
-        let text = text.trim();
-        let rest = match text.find("//") {
-            Some(at) => {
-                let scheme = text.get(..at)?;
-                let scheme = scheme.strip_suffix(':').unwrap_or(scheme);
-                let web = scheme.is_empty() || scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
-                // A `//` further on belongs to the path of a bare host.
-                if web {
-                    text.get(at + 2..)?
-                } else if scheme.contains(['/', '?', '#']) {
-                    text
-                } else {
-                    return None;
-                }
-            }
-            None => text,
-        };
-        let authority = rest.split(['/', '?', '#', '\\']).next()?;
-        // A user name belongs to a full URL; without `//` this is an e-mail address or `mailto:`.
-        let host = match authority.rsplit_once('@') {
-            Some((_, host)) if rest.len() < text.len() => host,
-            Some(_) => return None,
-            None => authority,
-        };
-        let host = match host.rsplit_once(':') {
-            Some((host, port)) if port.len() <= 5 && port.bytes().all(|c| c.is_ascii_digit()) => host,
-            Some(_) => return None,
-            None => host,
-        };
-        Self::new(host).ok()
+        Self::new(host(text)?).ok()
+    }
+
+    /// The host of a website given as a URL or as a bare host, in lower case and in ASCII form: `https://Shop.Acme.com/x` gives `shop.acme.com`. `None`
+    /// when it lies in no registrable domain.
+    pub fn host_of(text: &str) -> Option<String> {
+        let host = host(text)?;
+        Self::new(host).ok()?;
+        ascii_host(host.trim()).map(Cow::into_owned)
     }
 
     /// The domain.
@@ -94,6 +73,39 @@ impl WebDomain {
     /// Whether it is a company's own domain: no provider of mailboxes, no university or school.
     pub fn is_corporate(&self) -> bool {
         matches!(self.class(), DomainClass::Corporate(_))
+    }
+}
+
+/// The host that a website's address names, as it is written there.
+fn host(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let rest = match text.find("//") {
+        Some(at) => {
+            let scheme = text.get(..at)?;
+            let scheme = scheme.strip_suffix(':').unwrap_or(scheme);
+            let web = scheme.is_empty() || scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+            // A `//` further on belongs to the path of a bare host.
+            if web {
+                text.get(at + 2..)?
+            } else if scheme.contains(['/', '?', '#']) {
+                text
+            } else {
+                return None;
+            }
+        }
+        None => text,
+    };
+    let authority = rest.split(['/', '?', '#', '\\']).next()?;
+    // A user name belongs to a full URL; without `//` this is an e-mail address or `mailto:`.
+    let host = match authority.rsplit_once('@') {
+        Some((_, host)) if rest.len() < text.len() => host,
+        Some(_) => return None,
+        None => authority,
+    };
+    match host.rsplit_once(':') {
+        Some((host, port)) if port.len() <= 5 && port.bytes().all(|c| c.is_ascii_digit()) => Some(host),
+        Some(_) => None,
+        None => Some(host),
     }
 }
 

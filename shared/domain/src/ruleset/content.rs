@@ -1,11 +1,10 @@
 //! What a draft or a published version of a ruleset holds.
 
-use super::{RulesetId, RulesetKind};
+use super::{LevelContent, RulesetId, RulesetKind};
 use crate::{
-    account_rules::AccountRuleset,
+    account_rules::{AccountRuleset, Condition},
     engagement::{Aggregation, EngagementRuleset, MatchingPart},
     field::FieldName,
-    level::LevelRuleset,
     problem::{Problem, Problems},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -21,7 +20,7 @@ pub enum Content {
     /// Rules on events.
     Engagement(EngagementRuleset),
     /// Levels of any score.
-    Levels(LevelRuleset),
+    Levels(LevelContent),
 }
 
 /// The id of a content that belongs to no ruleset yet.
@@ -36,7 +35,7 @@ impl Content {
             RulesetKind::Account => AccountRuleset::draft(&value).map(Self::Account),
             RulesetKind::Engagement => EngagementRuleset::read(&value).map(Self::Engagement),
             RulesetKind::AccountLevels | RulesetKind::LeadLevels | RulesetKind::EngagementLevels => {
-                LevelRuleset::read(&value).map(Self::Levels)
+                LevelContent::read(&value).map(Self::Levels)
             }
         }
     }
@@ -83,7 +82,7 @@ impl Content {
         let (its_id, its_version) = match &mut self {
             Self::Account(ruleset) => (&mut ruleset.id, &mut ruleset.version),
             Self::Engagement(ruleset) => (&mut ruleset.id, &mut ruleset.version),
-            Self::Levels(ruleset) => (&mut ruleset.id, &mut ruleset.version),
+            Self::Levels(levels) => (&mut levels.ruleset.id, &mut levels.ruleset.version),
         };
         id.clone_into(its_id);
         *its_version = version;
@@ -95,7 +94,7 @@ impl Content {
         let its_name = match self {
             Self::Account(ruleset) => &mut ruleset.name,
             Self::Engagement(ruleset) => &mut ruleset.name,
-            Self::Levels(ruleset) => &mut ruleset.name,
+            Self::Levels(levels) => &mut levels.ruleset.name,
         };
         name.clone_into(its_name);
     }
@@ -105,7 +104,7 @@ impl Content {
         match self {
             Self::Account(ruleset) => &ruleset.name,
             Self::Engagement(ruleset) => &ruleset.name,
-            Self::Levels(ruleset) => &ruleset.name,
+            Self::Levels(levels) => &levels.ruleset.name,
         }
     }
 
@@ -114,7 +113,7 @@ impl Content {
         match self {
             Self::Account(ruleset) => &ruleset.id,
             Self::Engagement(ruleset) => &ruleset.id,
-            Self::Levels(ruleset) => &ruleset.id,
+            Self::Levels(levels) => &levels.ruleset.id,
         }
     }
 
@@ -123,7 +122,7 @@ impl Content {
         match self {
             Self::Account(ruleset) => ruleset.version,
             Self::Engagement(ruleset) => ruleset.version,
-            Self::Levels(ruleset) => ruleset.version,
+            Self::Levels(levels) => levels.ruleset.version,
         }
     }
 
@@ -132,7 +131,7 @@ impl Content {
         match self {
             Self::Account(ruleset) => ruleset.rules.len(),
             Self::Engagement(ruleset) => ruleset.rules.len(),
-            Self::Levels(ruleset) => ruleset.levels.len(),
+            Self::Levels(levels) => levels.ruleset.levels.len(),
         }
     }
 
@@ -159,11 +158,20 @@ impl Content {
         }
     }
 
-    /// The fields that its rules look at, each once, in their order.
+    /// The levels with their segment, when it consists of levels.
+    pub const fn levels(&self) -> Option<&LevelContent> {
+        match self {
+            Self::Levels(levels) => Some(levels),
+            Self::Account(_) | Self::Engagement(_) => None,
+        }
+    }
+
+    /// The fields that its rules or its segment look at, each once, in their order.
     pub fn fields(&self) -> Vec<FieldName> {
         match self {
             Self::Account(ruleset) => ruleset.compile().fields().cloned().collect(),
-            Self::Engagement(_) | Self::Levels(_) => Vec::new(),
+            Self::Levels(levels) => levels.segment.iter().flat_map(Condition::fields).cloned().collect(),
+            Self::Engagement(_) => Vec::new(),
         }
     }
 }

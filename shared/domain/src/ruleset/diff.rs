@@ -57,7 +57,7 @@ impl Change {
     fn of(key: &str) -> Self {
         match key {
             "points" => Self::Points,
-            "condition" | "events" | "filters" => Self::Condition,
+            "condition" | "events" | "filters" | "segment" => Self::Condition,
             "name" => Self::Name,
             "cap" | "cap_per_day" | "group" | "groups" | "lead_cap" => Self::Cap,
             "decay" => Self::Decay,

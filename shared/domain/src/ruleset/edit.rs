@@ -5,7 +5,7 @@ use crate::{
     account_rules::{self, AccountRule},
     engagement::EngagementRule,
     level::{Level, LevelRuleset, MAX_LEVELS},
-    problem::{Problem, Problems},
+    problem::Problems,
 };
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ impl Content {
         match self {
             Self::Account(ruleset) => ruleset.rules.iter().map(AccountRule::to_value).collect(),
             Self::Engagement(ruleset) => ruleset.rules.iter().map(EngagementRule::to_value).collect(),
-            Self::Levels(ruleset) => ruleset.levels.iter().map(Level::to_value).collect(),
+            Self::Levels(levels) => levels.ruleset.levels.iter().map(Level::to_value).collect(),
         }
     }
 
@@ -25,7 +25,7 @@ impl Content {
         match self {
             Self::Account(ruleset) => ruleset.rules.iter().map(|rule| rule.id.as_str()).collect(),
             Self::Engagement(ruleset) => ruleset.rules.iter().map(|rule| rule.id.as_str()).collect(),
-            Self::Levels(ruleset) => ruleset.levels.iter().map(|level| level.id.as_str()).collect(),
+            Self::Levels(levels) => levels.ruleset.levels.iter().map(|level| level.id.as_str()).collect(),
         }
     }
 
@@ -34,12 +34,13 @@ impl Content {
         match self {
             Self::Account(ruleset) => ruleset.rules.iter().find(|rule| rule.id == id).map(AccountRule::to_value),
             Self::Engagement(ruleset) => ruleset.rules.iter().find(|rule| rule.id == id).map(EngagementRule::to_value),
-            Self::Levels(ruleset) => ruleset.level(id).map(Level::to_value),
+            Self::Levels(levels) => levels.ruleset.level(id).map(Level::to_value),
         }
     }
 
     /// Puts a rule or level: in the place of the one with its id, else behind the others (a level where its range belongs). The error lists
-    /// every problem with a JSON pointer into the rule, and nothing is changed.
+    /// every problem with a JSON pointer into the rule, and nothing is changed. Ranges of levels may have gaps and overlaps then, which
+    /// [`crate::lint`] says and publication refuses.
     pub fn put_rule(&mut self, rule: &Value) -> Result<(), Problems> {
         let mut problems = Problems::none();
         match self {
@@ -58,9 +59,9 @@ impl Content {
                     put(&mut ruleset.rules, rule, |rule| &rule.id, &mut problems);
                 }
             }
-            Self::Levels(ruleset) => {
+            Self::Levels(levels) => {
                 if let Some(level) = Level::read(&mut problems, "", rule) {
-                    put_level(ruleset, level, &mut problems);
+                    put_level(&mut levels.ruleset, level, &mut problems);
                 }
             }
         }
@@ -74,7 +75,7 @@ impl Content {
         match self {
             Self::Account(ruleset) => ruleset.rules.retain(|rule| rule.id != id),
             Self::Engagement(ruleset) => ruleset.rules.retain(|rule| rule.id != id),
-            Self::Levels(ruleset) => ruleset.levels.retain(|level| level.id != id),
+            Self::Levels(levels) => levels.ruleset.levels.retain(|level| level.id != id),
         }
         self.len() < before
     }
@@ -90,8 +91,8 @@ impl Content {
         match self {
             Self::Account(ruleset) => ruleset.rules.sort_by_cached_key(|rule| place(&rule.id)),
             Self::Engagement(ruleset) => ruleset.rules.sort_by_cached_key(|rule| place(&rule.id)),
-            Self::Levels(ruleset) => {
-                if !ruleset.levels.iter().map(|level| &level.id).eq(ids) {
+            Self::Levels(levels) => {
+                if !levels.ruleset.levels.iter().map(|level| &level.id).eq(ids) {
                     problems.add("/order", "must be the order of the levels' ranges, lowest first; change `min` to move a level");
                 }
             }
@@ -115,33 +116,22 @@ fn put<R>(rules: &mut Vec<R>, rule: R, id: impl Fn(&R) -> &String, problems: &mu
     }
 }
 
-/// Replaces or adds a level, if the ranges fit together then.
+/// Replaces or adds a level where its range belongs. A bound is moved in two steps, one level at a time, so ranges that do not fit together in between
+/// are no problem here: lint says them of the draft, and publication refuses them.
 fn put_level(ruleset: &mut LevelRuleset, level: Level, problems: &mut Problems) {
-    let mut changed = ruleset.clone();
-    changed.levels.retain(|other| other.id != level.id);
-    let place = changed.levels.partition_point(|other| other.min < level.min);
-    let id = level.id.clone();
-    changed.levels.insert(place, level);
-    if changed.levels.len() > MAX_LEVELS {
+    if level.max.is_some_and(|max| max < level.min) {
+        problems.add("/max", format!("must be at least the level's min, {}", level.min));
+    }
+    let others = ruleset.levels.iter().filter(|other| other.id != level.id).count();
+    if others >= MAX_LEVELS {
         problems.add("", format!("is one too many: a ruleset must have at most {MAX_LEVELS} levels"));
     }
-    let own = format!("/levels/{place}/");
-    // Faults that were there before, in ranges that this level does not touch, do not stand in its way.
-    let known: BTreeSet<(Option<&str>, String)> =
-        ruleset.level_faults().into_iter().map(|fault| (ruleset.id_at(fault.level), fault.detail)).collect();
-    for fault in changed.level_faults() {
-        let at = changed.id_at(fault.level);
-        if at != Some(id.as_str()) && known.contains(&(at, fault.detail.clone())) {
-            continue;
-        }
-        problems.0.push(match fault.pointer.strip_prefix(&own) {
-            Some(field) => Problem { pointer: format!("/{field}"), message: fault.detail },
-            None => Problem { pointer: String::new(), message: format!("then level `{}`: {}", at.unwrap_or_default(), fault.detail) },
-        });
+    if !problems.0.is_empty() {
+        return;
     }
-    if problems.0.is_empty() {
-        *ruleset = changed;
-    }
+    ruleset.levels.retain(|other| other.id != level.id);
+    let place = ruleset.levels.partition_point(|other| other.min < level.min);
+    ruleset.levels.insert(place, level);
 }
 
 /// Why a list does not name each of the rules once; `None` when it does.

@@ -6,11 +6,13 @@
 mod content;
 mod diff;
 mod edit;
+mod levels;
 mod read;
 mod template;
 
 pub use content::Content;
 pub use diff::{Change, Difference, diff, summary};
+pub use levels::LevelContent;
 pub use template::{Filled, Template, Variable, VariableKind};
 
 pub use crate::ids::{JobId, RulesetId};

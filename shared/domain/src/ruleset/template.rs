@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn three_tiers_are_three_levels_with_plays() {
         let Content::Levels(levels) = filled("three-tiers", json!({})).unwrap().content else { panic!("levels") };
-        let mins: Vec<_> = levels.levels.iter().map(|level| (level.name.as_str(), level.min, level.play.is_some())).collect();
+        let mins: Vec<_> = levels.ruleset.levels.iter().map(|level| (level.name.as_str(), level.min, level.play.is_some())).collect();
         assert_eq!(mins, [("Lower tier", 0, true), ("Mid tier", 50, true), ("Top tier", 80, true)]);
     }
 }

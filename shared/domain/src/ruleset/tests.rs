@@ -161,9 +161,9 @@ fn whatever_the_reader_accepts_the_engine_has_no_fault_with() {
     for (kind, content) in [
         (RulesetKind::Account, Content::Account(document.account)),
         (RulesetKind::Engagement, Content::Engagement(document.engagement)),
-        (RulesetKind::AccountLevels, Content::Levels(document.account_levels)),
-        (RulesetKind::LeadLevels, Content::Levels(document.lead_levels)),
-        (RulesetKind::EngagementLevels, Content::Levels(document.engagement_levels)),
+        (RulesetKind::AccountLevels, Content::Levels(document.account_levels.into())),
+        (RulesetKind::LeadLevels, Content::Levels(document.lead_levels.into())),
+        (RulesetKind::EngagementLevels, Content::Levels(document.engagement_levels.into())),
     ] {
         assert_eq!(Content::read(kind, &content.to_value()).as_ref(), Ok(&content));
         assert_eq!(Content::stored(kind, content.to_value()).as_ref(), Ok(&content));
@@ -220,15 +220,43 @@ fn ranges_that_collide_gape_or_are_upside_down_are_refused() {
         ["/levels/1/color: must be `#rrggbb` or one of `gray`, `green`, `blue`, `purple`, `yellow`, `orange`, `red`, got `mauve`"]
     );
     assert_eq!(with(1, "play", json!({ "targeting": "All" })).len(), 2);
-    let whole = json!({ "name": "Levels", "levels": four_levels(), "hysteresis_percent": 51, "dwell_hours": 721, "segment": {} });
+    let whole =
+        json!({ "name": "Levels", "levels": four_levels(), "hysteresis_percent": 51, "dwell_hours": 721, "segments": {}, "segment": {} });
     assert_eq!(
         refused(RulesetKind::LeadLevels, &whole),
         [
-            "/segment: unknown key; the known ones are `id`, `name`, `version`, `levels`, `hysteresis_percent`, `dwell_hours`",
+            "/segments: unknown key; the known ones are `id`, `name`, `version`, `segment`, `levels`, `hysteresis_percent`, `dwell_hours`, `percentiles`",
+            "/segment: `field` is required: the name of a field",
             "/hysteresis_percent: must be a whole number from 0 to 50, got `51`",
             "/dwell_hours: must be a whole number from 0 to 720, got `721`",
         ]
     );
+}
+
+#[test]
+fn levels_are_stored_with_their_segment_and_their_percentiles_and_without_them_as_ever() {
+    let cuts = json!([{ "level": "target", "top_percent": 5 }, { "level": "qualified", "top_percent": 20 }, { "level": "standard", "top_percent": 50 }]);
+    let whole = json!({
+        "name": "Partners", "levels": four_levels(), "segment": { "any": [{ "field": "tier", "op": "eq", "value": "1:1" }] },
+        "percentiles": { "cuts": cuts, "every_days": 7 },
+    });
+    let content = Content::read(RulesetKind::AccountLevels, &whole).unwrap();
+    let written = content.to_value();
+    assert_eq!((&written["segment"], &written["percentiles"]), (&whole["segment"], &whole["percentiles"]));
+    assert_eq!(Content::stored(RulesetKind::AccountLevels, written.clone()).unwrap(), content);
+    let tagged = serde_json::to_string(&content).unwrap();
+    assert_eq!(serde_json::from_str::<Content>(&tagged).unwrap(), content);
+    assert_eq!(content.fields(), [crate::field::FieldName::new("tier").unwrap()]);
+    // Without both it is what a level ruleset alone is.
+    let plain = json!({ "name": "Levels", "levels": four_levels() });
+    let plain = Content::read(RulesetKind::AccountLevels, &plain).unwrap();
+    assert_eq!(plain.to_value(), serde_json::to_value(&plain.levels().unwrap().ruleset).unwrap());
+    // A segment that differs is a condition that differs.
+    let Content::Levels(mut other) = content.clone() else { panic!("levels") };
+    other.segment = None;
+    let differences = diff(Some(&content), &Content::Levels(other));
+    assert_eq!(differences.iter().map(|line| (line.change, line.pointer.as_str())).collect::<Vec<_>>(), [(Change::Condition, "/segment")]);
+    assert!(!content.same_as(&plain));
 }
 
 #[test]
@@ -273,20 +301,36 @@ fn a_level_is_put_where_its_range_belongs() {
     content.put_rule(&json!({ "id": "mid", "color": "blue", "min": 90 })).unwrap();
     assert_eq!(content.rule_ids(), ["low", "top", "mid"]);
     let before = content.clone();
-    let told_of = |content: &mut Content, level: Value| told(&content.put_rule(&level).unwrap_err());
-    assert_eq!(
-        told_of(&mut content, json!({ "id": "mid", "color": "blue", "min": 80 })),
-        ["/: then level `top`: levels go from low to high: more than 80"]
-    );
-    assert_eq!(
-        told_of(&mut content, json!({ "id": "low", "color": "gray", "min": 0, "max": 70 })),
-        ["/: then level `top`: leaves a gap after `low`, which ends at 70: use 71"]
-    );
-    assert_eq!(
-        told_of(&mut content, json!({ "id": "low", "color": "gray", "min": 5 })),
-        ["/min: leaves a gap below: the lowest level begins at 0"]
-    );
+    let refused = content.put_rule(&json!({ "id": "low", "color": "gray", "min": 10, "max": 9 })).unwrap_err();
+    assert_eq!(told(&refused), ["/max: must be at least the level's min, 10"]);
     assert_eq!(content, before);
+    let many: Vec<Value> = (0..20).map(|i| json!({ "id": format!("l{i}"), "color": "gray", "min": i })).collect();
+    let mut full = levels(&many.into()).unwrap();
+    let refused = full.put_rule(&json!({ "id": "one_more", "color": "gray", "min": 99 })).unwrap_err();
+    assert_eq!(told(&refused), ["/: is one too many: a ruleset must have at most 20 levels"]);
+    full.put_rule(&json!({ "id": "l19", "color": "red", "min": 99 })).unwrap();
+}
+
+#[test]
+fn a_bound_between_two_levels_with_stated_ends_is_moved_one_level_at_a_time() {
+    let mut content = levels(&four_levels()).unwrap();
+    let faults =
+        |content: &Content| -> Vec<String> { content.levels().unwrap().ruleset.faults().iter().map(ToString::to_string).collect() };
+    let put = |content: &mut Content, id: &str, min: i64, max: Option<i64>| {
+        let mut level = content.rule(id).unwrap();
+        (level["min"], level["max"]) = (min.into(), max.into());
+        content.put_rule(&level).unwrap();
+    };
+    // Target from 80 to 95, as the built-in levels state their ends: in between there is a gap, which is a fault of the draft.
+    put(&mut content, "target", 95, None);
+    assert_eq!(faults(&content), ["`/levels/3/min`: leaves a gap after `Qualified`, which ends at 79: use 80"]);
+    put(&mut content, "qualified", 50, Some(94));
+    assert_eq!(faults(&content), [""; 0]);
+    // The other way round there is an overlap in between.
+    put(&mut content, "standard", 20, Some(59));
+    assert_eq!(faults(&content), ["`/levels/2/min`: overlaps `Standard`, which reaches to 59: use 60 or set its max to 49"]);
+    put(&mut content, "qualified", 60, Some(94));
+    assert_eq!(faults(&content), [""; 0]);
 }
 
 #[test]
@@ -391,7 +435,7 @@ fn profile_rules_are_read_strictly() {
         told(&ProfileMapping::read(&json!({ "rules": [{ "when": "domain", "equals": " ", "account_id": "" }, 7], "x": 1 })).unwrap_err()),
         [
             "/x: unknown key; the known ones are `rules`",
-            "/rules/0/when: must be one of `email_domain`, `email`, `company`, `department`, `title`, got `domain`",
+            "/rules/0/when: must be one of `email_domain`, `website_domain`, `email`, `company`, `department`, `title`, got `domain`",
             "/rules/0/equals: must have 1 to 1000 characters",
             "/rules/0/account_id: must have 1 to 1000 characters",
             "/rules/1: must be an object, got `7`",
@@ -470,8 +514,13 @@ fn any_engagement() -> impl Strategy<Value = Content> {
 }
 
 fn any_levels() -> impl Strategy<Value = Content> {
-    (proptest::collection::btree_set(1_i64..500, 0..8), any::<bool>(), 0_u32..=50, 0_u32..=720).prop_map(
-        |(mins, stated, hysteresis, dwell)| {
+    let segment = prop_oneof![
+        Just(Value::Null),
+        Just(json!({ "field": "tier", "op": "eq", "value": "1:1" })),
+        Just(json!({ "any": [{ "field": "signed_at", "op": "within_days", "value": 30 }, { "field": "country", "op": "exists" }] })),
+    ];
+    (proptest::collection::btree_set(1_i64..500, 0..8), any::<bool>(), 0_u32..=50, 0_u32..=720, segment, any::<bool>()).prop_map(
+        |(mins, stated, hysteresis, dwell, segment, percentiles)| {
             let mins: Vec<i64> = std::iter::once(0).chain(mins).collect();
             let ends = mins.iter().skip(1).map(|min| stated.then_some(min - 1)).chain([None]);
             let levels = mins
@@ -480,7 +529,11 @@ fn any_levels() -> impl Strategy<Value = Content> {
                 .enumerate()
                 .map(|(i, (min, max))| json!({ "id": format!("l{i}"), "color": "#00aaFF", "min": min, "max": max }));
             let levels: Value = levels.collect();
-            let document = json!({ "name": "Any", "levels": levels, "hysteresis_percent": hysteresis, "dwell_hours": dwell });
+            let cuts = (1..mins.len()).map(|i| json!({ "level": format!("l{i}"), "top_percent": 50 - i }));
+            let percentiles = percentiles.then(|| json!({ "cuts": cuts.collect::<Value>(), "every_days": stated.then_some(7) }));
+            let document = json!({
+                "name": "Any", "levels": levels, "hysteresis_percent": hysteresis, "dwell_hours": dwell, "segment": segment, "percentiles": percentiles,
+            });
             Content::read(RulesetKind::EngagementLevels, &document).unwrap()
         },
     )
@@ -588,7 +641,7 @@ proptest! {
         let faults = match &content {
             Content::Account(_) => Vec::new(),
             Content::Engagement(ruleset) => ruleset.faults(),
-            Content::Levels(ruleset) => ruleset.faults(),
+            Content::Levels(levels) => levels.ruleset.faults(),
         };
         prop_assert_eq!(faults, vec![]);
     }

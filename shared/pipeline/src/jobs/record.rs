@@ -157,6 +157,27 @@ pub enum JobKind {
     },
     /// Counts of how many accounts each field is known.
     Coverage {},
+    /// Finds where the levels of a ruleset begin, and publishes that.
+    Percentiles {
+        /// The ruleset.
+        of: Subject,
+        /// Whether it follows an earlier computation; then it ends without a word when another one took its place.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        repeated: bool,
+    },
+    /// Reads the events of everybody again by the account mapping in force.
+    ApplyMapping {
+        /// The version of the mapping.
+        mapping: u64,
+        /// The version of the model that says so, by which every score is to be made; 0 before everything was read.
+        #[serde(default)]
+        model: u64,
+    },
+    /// Places every lead again by the profile mapping in force.
+    ApplyProfiles {
+        /// The version of the model with the mapping.
+        model: u64,
+    },
 }
 
 impl JobKind {
@@ -171,7 +192,11 @@ impl JobKind {
             Self::Publish { prepare: true, notify: true, .. } => {
                 vec![Phase::Settle, Phase::Fold, Phase::Rescore, Phase::Confirm, Phase::Switch, Phase::Rescore, Phase::Confirm]
             }
-            Self::DryRun { .. } | Self::SurgePreview { .. } | Self::Coverage {} => vec![Phase::Walk],
+            Self::ApplyMapping { .. } => {
+                vec![Phase::Settle, Phase::SetApart, Phase::Fold, Phase::Replace, Phase::Switch, Phase::Rescore, Phase::Confirm]
+            }
+            Self::ApplyProfiles { .. } => vec![Phase::Settle, Phase::Place],
+            Self::DryRun { .. } | Self::SurgePreview { .. } | Self::Coverage {} | Self::Percentiles { .. } => vec![Phase::Walk],
         }
     }
 
@@ -182,6 +207,9 @@ impl JobKind {
             Self::DryRun { .. } => "dry_run",
             Self::SurgePreview { .. } => "surge_preview",
             Self::Coverage {} => "coverage",
+            Self::Percentiles { .. } => "percentiles",
+            Self::ApplyMapping { .. } => "apply_mapping",
+            Self::ApplyProfiles { .. } => "apply_profiles",
         }
     }
 }
@@ -202,6 +230,12 @@ pub enum Phase {
     Confirm,
     /// Looks at every home.
     Walk,
+    /// Sets apart what accounts hold from events.
+    SetApart,
+    /// Puts what was read again in its place.
+    Replace,
+    /// Has every lead placed again.
+    Place,
 }
 
 impl Phase {
@@ -214,6 +248,9 @@ impl Phase {
             Self::Rescore => "rescore",
             Self::Confirm => "confirm",
             Self::Walk => "walk",
+            Self::SetApart => "set_apart",
+            Self::Replace => "replace",
+            Self::Place => "place",
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::{address::check_url, cached::Cached};
 use crate::{
     clock::Clock,
+    homes::put_record,
     records,
     secrets::{SecretError, Secrets},
     store::{Condition, Consistency, Item, Key, Query, Store, StoreError, Table, Write},
@@ -11,7 +12,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use domain::{DestinationId, Timestamp, WorkspaceId, problem::Problems};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 use thiserror::Error;
 use url::Url;
 
@@ -321,13 +322,45 @@ impl Destination {
         let url = secrets.open(&purpose(workspace, &self.id, "url"), &self.kind.url().sealed).await?;
         let mut signing = Vec::new();
         if let DestinationKind::SignedWebhook { secret, previous_secret, previous_until, .. } = &self.kind {
-            signing.push(secrets.open(&purpose(workspace, &self.id, "secret"), &secret.sealed).await?);
+            let of_secret = purpose(workspace, &self.id, "secret");
+            signing.push(secrets.open(&of_secret, &secret.sealed).await?);
             if let Some(previous) = previous_secret.as_ref().filter(|_| previous_until.is_some_and(|until| now < until)) {
-                signing.push(secrets.open(&purpose(workspace, &self.id, "previous_secret"), &previous.sealed).await?);
+                signing.push(match secrets.open(&of_secret, &previous.sealed).await {
+                    // Rotations used to seal the old secret again, for a purpose of its own.
+                    Err(SecretError::NotOurs { .. }) => {
+                        secrets.open(&purpose(workspace, &self.id, "previous_secret"), &previous.sealed).await?
+                    }
+                    opened => opened?,
+                });
             }
         }
         Ok(OpenDestination { url, signing })
     }
+
+    /// As it is with what was noted about it.
+    fn noted(self, off: Option<&Off>) -> Self {
+        match off.filter(|off| self.enabled && off.version == self.version) {
+            Some(off) => Self { enabled: false, disabled_reason: Some(off.reason.clone()), ..self },
+            None => self,
+        }
+    }
+}
+
+/// That a destination asked for nothing more to be sent to it. It lies among the deliveries: who sends them may not write the configuration.
+/// It counts for the version that was attempted and no other, so that saving the destination ends it without anybody removing it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Off {
+    reason: String,
+    at: Timestamp,
+    version: u64,
+}
+
+fn off_partition(workspace: &WorkspaceId) -> String {
+    format!("{workspace}#off")
+}
+
+fn off_key(workspace: &WorkspaceId, id: &DestinationId) -> Key {
+    Key::new(Table::Deliveries, off_partition(workspace), id.to_string())
 }
 
 fn key(workspace: &WorkspaceId, id: &DestinationId) -> Key {
@@ -357,7 +390,19 @@ impl<S: Store, C: Clock> Destinations<S, C> {
     /// Every destination of the workspace as it is now, in the order of their ids (the order in which they were made).
     pub async fn list(&self, workspace: &WorkspaceId) -> Result<Vec<Destination>, StoreError> {
         let query = Query::partition(Table::Config, workspace.to_string()).prefix(PREFIX);
-        self.store.query_all(query).await?.iter().map(read).collect()
+        let destinations: Vec<Destination> = self.store.query_all(query).await?.iter().map(read).collect::<Result<_, _>>()?;
+        if destinations.iter().all(|destination| !destination.enabled) {
+            return Ok(destinations);
+        }
+        let mut off = HashMap::new();
+        for item in self.store.query_all(Query::partition(Table::Deliveries, off_partition(workspace))).await? {
+            off.insert(item.key.sk.clone(), records::from_item::<Off>(&item)?);
+        }
+        let noted = |destination: Destination| {
+            let off = off.get(destination.id.as_str());
+            destination.noted(off)
+        };
+        Ok(destinations.into_iter().map(noted).collect())
     }
 
     /// Every destination that was made before `as_of`, and what has been made since up to five seconds ago.
@@ -372,7 +417,14 @@ impl<S: Store, C: Clock> Destinations<S, C> {
 
     /// The destination with this id, as it is now.
     pub async fn find(&self, workspace: &WorkspaceId, id: &DestinationId) -> Result<Option<Destination>, StoreError> {
-        self.store.read(&key(workspace, id), Consistency::Strong).await?.as_ref().map(read).transpose()
+        let item = self.store.read(&key(workspace, id), Consistency::Strong).await?;
+        let found = match item.as_ref().map(read).transpose()? {
+            Some(found) if found.enabled => found,
+            other => return Ok(other),
+        };
+        let off = self.store.read(&off_key(workspace, id), Consistency::Strong).await?;
+        let off = off.as_ref().map(records::from_item::<Off>).transpose()?;
+        Ok(Some(found.noted(off.as_ref())))
     }
 
     /// Seals and stores a new destination; a conflict when its id is taken. A signed webhook's secret comes back for the only time.
@@ -419,7 +471,7 @@ impl<S: Store, C: Clock> Destinations<S, C> {
     }
 
     /// Changes what the draft names and leaves the rest; a conflict when somebody else changed it. The kind stays. A new secret is used
-    /// beside the old one for a day.
+    /// beside the old one for a day. A destination that Harpoon switched off is on again when the draft says so or names a URL.
     pub async fn change_destination(
         &self,
         workspace: &WorkspaceId,
@@ -445,6 +497,10 @@ impl<S: Store, C: Clock> Destinations<S, C> {
             let sealed = seal(secrets, &purpose(workspace, &destination.id, "url"), plain.as_str(), masked_url(&plain)).await?;
             match &mut destination.kind {
                 DestinationKind::SignedWebhook { url, .. } | DestinationKind::Slack { url } => *url = sealed,
+            }
+            // It was switched off for what the old address answered.
+            if destination.disabled_reason.take().is_some() {
+                destination.enabled = true;
             }
         }
         if let Some(plain) = draft.secret {
@@ -477,15 +533,13 @@ impl<S: Store, C: Clock> Destinations<S, C> {
         plain: &str,
         secrets: &impl Secrets,
     ) -> Result<(), SecretError> {
-        let id = destination.id.clone();
         let DestinationKind::SignedWebhook { secret, previous_secret, previous_until, .. } = &mut destination.kind else {
             return Ok(());
         };
-        let old = secrets.open(&purpose(workspace, &id, "secret"), &secret.sealed).await?;
-        let hint = masked_secret(&old);
-        *previous_secret = Some(seal(secrets, &purpose(workspace, &id, "previous_secret"), &old, hint).await?);
+        let new = seal(secrets, &purpose(workspace, &destination.id, "secret"), plain, masked_secret(plain)).await?;
+        // The old one stays sealed as it is: who changes destinations can't open secrets.
+        *previous_secret = Some(std::mem::replace(secret, new));
         *previous_until = Some(self.clock.now().plus_millis(ROTATION_MS));
-        *secret = seal(secrets, &purpose(workspace, &id, "secret"), plain, masked_secret(plain)).await?;
         Ok(())
     }
 
@@ -514,17 +568,21 @@ impl<S: Store, C: Clock> Destinations<S, C> {
         Ok(())
     }
 
-    /// Switches a destination off because it asked for that; nothing happens when it is gone or off already.
-    pub async fn disable(&self, workspace: &WorkspaceId, id: &DestinationId, reason: &str) -> Result<(), StoreError> {
+    /// Switches a destination off because it asked for that when it had this version; nothing comes of it when it has been saved since.
+    pub async fn disable(&self, workspace: &WorkspaceId, destination: &Destination, reason: &str) -> Result<(), StoreError> {
+        let (key, version) = (off_key(workspace, &destination.id), destination.version);
         loop {
-            let Some(found) = self.find(workspace, id).await?.filter(|found| found.enabled) else {
+            let noted = self.store.read(&key, Consistency::Strong).await?;
+            let known = noted.as_ref().map(records::from_item::<Off>).transpose()?;
+            if known.is_some_and(|known| known.version >= version) {
                 self.cache.forget(workspace);
                 return Ok(());
-            };
-            let off = Destination { enabled: false, disabled_reason: Some(reason.to_owned()), ..found };
-            match self.replace(workspace, off).await {
-                Err(error) if error.is_conflict() => {}
-                other => return other.map(|_| ()),
+            }
+            let off = Off { reason: reason.to_owned(), at: self.clock.now(), version };
+            let written = self.store.write(put_record(key.clone(), noted.map_or(0, |item| item.version), &off)?).await;
+            if !matches!(&written, Err(error) if error.is_conflict()) {
+                self.cache.forget(workspace);
+                return written;
             }
         }
     }
@@ -606,19 +664,96 @@ mod tests {
     async fn a_change_keeps_what_it_does_not_name() {
         let given = given();
         let (made, _) = given.create("d", json!({"name": "Team", "kind": "slack", "url": URL})).await;
-        given.destinations.disable(&given.main, &made.id, "the endpoint is gone").await.unwrap();
-        given.destinations.disable(&given.main, &made.id, "again").await.unwrap();
+        given.destinations.disable(&given.main, &made, "the endpoint is gone").await.unwrap();
+        given.destinations.disable(&given.main, &made, "again").await.unwrap();
         let off = given.destinations.find(&given.main, &made.id).await.unwrap().unwrap();
-        assert_eq!((off.enabled, off.disabled_reason.as_deref(), off.version), (false, Some("the endpoint is gone"), 2));
+        assert_eq!((off.enabled, off.disabled_reason.as_deref(), off.version), (false, Some("the endpoint is gone"), 1));
         let draft = |value| DestinationDraft::read(&value, false).unwrap();
         let on =
             given.destinations.change_destination(&given.main, off.clone(), draft(json!({"enabled": true})), &given.secrets).await.unwrap();
-        assert_eq!((on.enabled, on.disabled_reason.as_deref(), on.name.as_str(), on.version), (true, None, "Team", 3));
+        assert_eq!((on.enabled, on.disabled_reason.as_deref(), on.name.as_str(), on.version), (true, None, "Team", 2));
         assert_eq!(on.open(&given.main, &given.secrets, given.clock.now()).await.unwrap().url, URL);
         let stale = given.destinations.change_destination(&given.main, off, draft(json!({"name": "x"})), &given.secrets).await;
         assert!(matches!(stale, Err(DestinationError::Store(error)) if error.is_conflict()));
         let kind = given.destinations.change_destination(&given.main, on, draft(json!({"kind": "signed_webhook"})), &given.secrets).await;
         assert_eq!(kind.unwrap_err().to_string(), "/kind: can't be changed from `slack`; make another destination");
+    }
+
+    /// Seals, and may not open.
+    struct SealOnly(FileKeySecrets);
+
+    impl Secrets for SealOnly {
+        async fn seal(&self, purpose: &str, plain: &str) -> Result<String, SecretError> {
+            self.0.seal(purpose, plain).await
+        }
+        async fn open(&self, _purpose: &str, _sealed: &str) -> Result<String, SecretError> {
+            Err(SecretError::Unavailable { source: "this role may not decrypt".into() })
+        }
+    }
+
+    #[tokio::test]
+    async fn who_changes_a_destination_opens_no_secret() {
+        let given = given();
+        let seals = SealOnly(FileKeySecrets::new(&[1; 32]));
+        let draft = |value: Value| DestinationDraft::read(&value, false).unwrap();
+        let id = DestinationId::new("d").unwrap();
+        let (made, first) = given.destinations.create_destination(&given.main, id, draft(webhook()), &seals).await.unwrap();
+        let (rotated, second) = given.destinations.rotate_secret(&given.main, made, &seals).await.unwrap().unwrap();
+        let own = format!("whsec_{}", STANDARD.encode([7; 32]));
+        let change = draft(json!({"name": "x", "url": "https://hooks.example.com/new", "secret": own}));
+        let changed = given.destinations.change_destination(&given.main, rotated.clone(), change, &seals).await.unwrap();
+        let open = async |destination: &Destination| destination.open(&given.main, &given.secrets, given.clock.now()).await.unwrap();
+        assert_eq!(open(&rotated).await.signing, [second.0.clone(), first.unwrap().0]);
+        let opened = open(&changed).await;
+        assert_eq!((opened.url.as_str(), opened.signing), ("https://hooks.example.com/new", vec![own, second.0]));
+    }
+
+    #[tokio::test]
+    async fn an_old_secret_that_was_sealed_again_for_a_purpose_of_its_own_still_signs() {
+        let given = given();
+        let (mut made, first) = given.create("d", webhook()).await;
+        let DestinationKind::SignedWebhook { previous_secret, previous_until, .. } = &mut made.kind else { unreachable!() };
+        let old = given.secrets.seal("main/d/previous_secret", "whsec_old").await.unwrap();
+        (*previous_secret, *previous_until) = (Some(Sealed { sealed: old, hint: String::new() }), Some(Timestamp::from_millis(2_000)));
+        let signing = made.open(&given.main, &given.secrets, given.clock.now()).await.unwrap().signing;
+        assert_eq!(signing, [first.unwrap().0, "whsec_old".to_owned()]);
+    }
+
+    #[tokio::test]
+    async fn switching_off_writes_no_configuration_and_counts_for_the_version_that_was_attempted() {
+        let given = given();
+        let (made, _) = given.create("d", webhook()).await;
+        let configuration = || given.store.dump().into_iter().filter(|item| item.key.table == Table::Config).collect::<Vec<_>>();
+        let before = configuration();
+        given.destinations.disable(&given.main, &made, "the endpoint is gone").await.unwrap();
+        assert_eq!(configuration(), before);
+        let listed = given.destinations.list(&given.main).await.unwrap();
+        assert_eq!((listed[0].enabled, listed[0].disabled_reason.as_deref()), (false, Some("the endpoint is gone")));
+        let current = given.destinations.current(&given.main, given.clock.now()).await.unwrap();
+        assert!(!current[0].enabled);
+
+        let change = async |value: Value| {
+            let found = given.destinations.find(&given.main, &made.id).await.unwrap().unwrap();
+            let draft = DestinationDraft::read(&value, false).unwrap();
+            given.destinations.change_destination(&given.main, found, draft, &given.secrets).await.unwrap();
+            let found = given.destinations.find(&given.main, &made.id).await.unwrap().unwrap();
+            assert_eq!(given.destinations.list(&given.main).await.unwrap(), [found.clone()]);
+            (found.enabled, found.disabled_reason)
+        };
+        // Another name is no other endpoint.
+        assert_eq!(change(json!({"name": "Team"})).await, (false, Some("the endpoint is gone".to_owned())));
+        assert_eq!(change(json!({"enabled": true})).await, (true, None));
+        // An attempt from before is late.
+        given.destinations.disable(&given.main, &made, "the endpoint is gone").await.unwrap();
+        assert_eq!(change(json!({"name": "Sales"})).await, (true, None));
+        let found = given.destinations.find(&given.main, &made.id).await.unwrap().unwrap();
+        given.destinations.disable(&given.main, &found, "gone again").await.unwrap();
+        given.destinations.disable(&given.main, &made, "late").await.unwrap();
+        assert_eq!(given.destinations.list(&given.main).await.unwrap()[0].disabled_reason.as_deref(), Some("gone again"));
+        assert_eq!(change(json!({"url": "https://hooks.example.com/moved"})).await, (true, None));
+        // Who was switched off by a person stays so.
+        assert_eq!(change(json!({"enabled": false})).await, (false, None));
+        assert_eq!(change(json!({"url": URL})).await, (false, None));
     }
 
     #[tokio::test]

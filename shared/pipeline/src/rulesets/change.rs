@@ -3,8 +3,9 @@
 use super::record::Subject;
 use crate::{jobs::JobRecord, packed::TooLarge, store::StoreError};
 use domain::{
-    Day, JobId, RulesetId, Timestamp, TriggerId, WorkspaceId, lint::Finding, mapping::AccountMapping, model::ModelError, problem::Problems,
-    profile::ProfileMapping, ruleset::RulesetKind, surge::SurgeSettings,
+    Day, JobId, RulesetId, Timestamp, TriggerId, WorkspaceId, aliases::AliasTables, field::SourceOrder, level::CutPoint, lint::Finding,
+    mapping::AccountMapping, model::ModelError, owner::OwnerRules, problem::Problems, profile::ProfileMapping, ruleset::RulesetKind,
+    surge::SurgeSettings,
 };
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -55,15 +56,51 @@ pub enum Change {
         /// What is to be different.
         patch: HeadPatch,
     },
+    /// In which order segments of levels are asked.
+    Order {
+        /// The kind of levels.
+        kind: RulesetKind,
+        /// The rulesets of all segments, the first to be asked first.
+        order: Vec<RulesetId>,
+    },
+    /// The levels of a ruleset begin where the scores say.
+    CutPoints {
+        /// The ruleset's kind.
+        kind: RulesetKind,
+        /// Its id.
+        id: RulesetId,
+        /// The version of it that they were computed for.
+        version: u64,
+        /// Where its levels begin.
+        points: Vec<CutPoint>,
+        /// Over how many scores that was computed.
+        scores: u64,
+        /// The job that computes them again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<JobId>,
+    },
     /// When an account surges.
     Surge {
         /// The settings.
         settings: SurgeSettings,
     },
-    /// How event properties become fields, for events from now on.
+    /// How event properties become fields, for events from now on; and whose statement wins, for everything.
     Mapping {
         /// The mapping; its version is counted by Harpoon.
         mapping: AccountMapping,
+        /// Which source's statement wins; `None` leaves that as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source_order: Option<SourceOrder>,
+    },
+    /// What values of fields are called by their sources.
+    Aliases {
+        /// The tables of all fields.
+        aliases: AliasTables,
+    },
+    /// Who looks after which accounts, as long as no person says otherwise.
+    Owners {
+        /// The rules.
+        owners: OwnerRules,
     },
     /// How leads' traits name accounts, for events from now on.
     Profiles {
@@ -76,10 +113,16 @@ impl Change {
     /// The ruleset that it is about, when it is about one.
     pub fn subject(&self) -> Option<Subject> {
         match self {
-            Self::Ruleset { kind, id, .. } | Self::Rollback { kind, id, .. } | Self::Head { kind, id, .. } => {
-                Some(Subject { kind: *kind, id: id.clone() })
-            }
-            Self::Surge { .. } | Self::Mapping { .. } | Self::Profiles { .. } => None,
+            Self::Ruleset { kind, id, .. }
+            | Self::Rollback { kind, id, .. }
+            | Self::Head { kind, id, .. }
+            | Self::CutPoints { kind, id, .. } => Some(Subject { kind: *kind, id: id.clone() }),
+            Self::Order { .. }
+            | Self::Surge { .. }
+            | Self::Mapping { .. }
+            | Self::Aliases { .. }
+            | Self::Owners { .. }
+            | Self::Profiles { .. } => None,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Rulesets are made, their drafts edited and thrown away, and they are deleted.
 
 use super::{
-    Listed, MAX_ENABLED, MAX_RULESETS, Rulesets, Seen,
+    MAX_RULESETS, Rulesets, Seen,
     change::PublishError,
     implied,
     record::{Draft, Ruleset, RulesetHead, Subject, put_draft, put_head, put_version},
@@ -13,6 +13,7 @@ use crate::{
 };
 use domain::{
     Day, RulesetId, WorkspaceId,
+    candidate::Place,
     ruleset::{Content, RulesetKind, check_dates},
 };
 
@@ -39,6 +40,21 @@ pub struct NewRuleset {
 impl<S: Store + Clone, C: Clock> Rulesets<S, C> {
     /// Makes a ruleset with a draft.
     pub async fn create(&self, workspace: &WorkspaceId, new: NewRuleset, by: &str) -> Result<Ruleset, PublishError> {
+        let (subject, writes) = self.create_writes(workspace, new, by).await?;
+        match self.store.transact(writes).await {
+            Err(e) if e.is_conflict() => Err(PublishError::Taken),
+            Err(e) => Err(e.into()),
+            Ok(()) => self.again(workspace, &subject).await,
+        }
+    }
+
+    /// The writes that make a ruleset with a draft.
+    pub(super) async fn create_writes(
+        &self,
+        workspace: &WorkspaceId,
+        new: NewRuleset,
+        by: &str,
+    ) -> Result<(Subject, Vec<Write>), PublishError> {
         check_dates(new.starts_on, new.ends_on).map_err(PublishError::Invalid)?;
         let listed = self.list(workspace, new.kind).await?;
         if listed.len() >= MAX_RULESETS {
@@ -46,9 +62,6 @@ impl<S: Store + Clone, C: Clock> Rulesets<S, C> {
                 "",
                 format!("there are {MAX_RULESETS} rulesets of this kind, which is the most; delete one"),
             ));
-        }
-        if new.enabled {
-            check_enabled(&listed, &new.id)?;
         }
         let now = self.clock.now();
         let subject = Subject { kind: new.kind, id: new.id };
@@ -60,23 +73,20 @@ impl<S: Store + Clone, C: Clock> Rulesets<S, C> {
             kind: subject.kind,
             id: subject.id.clone(),
             name: new.content.name().to_owned(),
-            enabled: new.enabled || subject.kind.is_of_levels(),
+            enabled: new.enabled,
             starts_on: new.starts_on,
             ends_on: new.ends_on,
             created_at: now,
             created_by: by.to_owned(),
             published: None,
             revisions: 0,
+            cut_points: None,
             deleted: false,
         };
         let content = new.content.with_identity(&subject.id, None, 1);
         let draft = Draft { content, revision: 1, base: None, by: by.to_owned(), at: now };
         let writes = vec![put_head(workspace, &head, 0)?, put_draft(workspace, &subject, &draft, Condition::Absent)?];
-        match self.store.transact(writes).await {
-            Err(e) if e.is_conflict() => Err(PublishError::Taken),
-            Err(e) => Err(e.into()),
-            Ok(()) => self.again(workspace, &subject).await,
-        }
+        Ok((subject, writes))
     }
 
     /// Stores the content as the ruleset's draft and answers the ruleset. With `expected` only over that revision of the draft (0: over none);
@@ -171,10 +181,10 @@ impl<S: Store + Clone, C: Clock> Rulesets<S, C> {
         for _ in 0..ATTEMPTS {
             let seen = self.see(workspace, Some(&subject)).await?;
             let head = seen.head.clone().ok_or(PublishError::Missing)?;
-            match super::candidate::place_of(&seen.current.document, kind, id) {
-                super::candidate::Place::Primary => return Err(PublishError::Primary),
-                super::candidate::Place::Beside => return Err(PublishError::Enabled),
-                super::candidate::Place::Nowhere => {}
+            match seen.current.document.place_of(kind, id) {
+                Place::Primary => return Err(PublishError::Primary),
+                Place::Beside => return Err(PublishError::Enabled),
+                Place::Nowhere => {}
             }
             let is_built_in = head.record.published.as_ref().is_some_and(|published| published.is_built_in()) || head.version == 0;
             let mut writes = if is_built_in {
@@ -196,25 +206,13 @@ impl<S: Store + Clone, C: Clock> Rulesets<S, C> {
         Err(busy())
     }
 
-    async fn again(&self, workspace: &WorkspaceId, subject: &Subject) -> Result<Ruleset, PublishError> {
+    pub(super) async fn again(&self, workspace: &WorkspaceId, subject: &Subject) -> Result<Ruleset, PublishError> {
         self.find(workspace, subject.kind, &subject.id).await?.ok_or(PublishError::Missing)
     }
 }
 
 pub(super) fn busy() -> PublishError {
     PublishError::Store(StoreError::Busy { source: "somebody else wrote at every attempt".into() })
-}
-
-/// No more than so many rulesets of a kind are scored.
-pub(super) fn check_enabled(listed: &[Listed], id: &RulesetId) -> Result<(), PublishError> {
-    let enabled = listed.iter().filter(|other| other.head.enabled && other.head.id != *id).count();
-    if enabled >= MAX_ENABLED {
-        return Err(PublishError::invalid(
-            "/enabled",
-            format!("{MAX_ENABLED} rulesets of this kind are enabled, which is the most; disable one"),
-        ));
-    }
-    Ok(())
 }
 
 /// The writes that put a head over the one that was read. One that was implied leaves its version behind.

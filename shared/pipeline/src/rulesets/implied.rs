@@ -1,9 +1,6 @@
 //! Rulesets that nobody stored: those of the model in force, and those that come with Harpoon.
 
-use super::{
-    candidate::{all_beside, in_force, primary},
-    record::{RulesetHead, RulesetVersion, Subject, VersionHead},
-};
+use super::record::{RulesetHead, RulesetVersion, Subject, VersionHead};
 use crate::store::StoreError;
 use domain::{
     Day, RulesetId, Timestamp,
@@ -30,6 +27,7 @@ fn head_of(kind: RulesetKind, content: &Content, dates: (Option<Day>, Option<Day
         created_by: NOBODY.to_owned(),
         published: Some(version_head(content)),
         revisions: 0,
+        cut_points: None,
         deleted: false,
     })
 }
@@ -49,10 +47,10 @@ fn version_head(content: &Content) -> VersionHead {
 
 /// The heads of all rulesets of a kind that the model holds or that are built in.
 pub(super) fn heads(document: &ModelDocument, kind: RulesetKind) -> Result<Vec<RulesetHead>, StoreError> {
-    let mut heads: Vec<RulesetHead> = head_of(kind, &primary(document, kind), (None, None), true).into_iter().collect();
-    let others = all_beside(document, kind);
+    let mut heads: Vec<RulesetHead> = head_of(kind, &document.primary(kind), (None, None), true).into_iter().collect();
+    let others = document.all_beside(kind);
     heads.extend(others.iter().filter_map(|other| head_of(kind, &other.ruleset, (other.starts_on, other.ends_on), true)));
-    if let Some(built_in) = head_of(kind, &primary(&built_in()?, kind), (None, None), false)
+    if let Some(built_in) = head_of(kind, &built_in()?.primary(kind), (None, None), false)
         && heads.iter().all(|head| head.id != built_in.id)
     {
         heads.push(built_in);
@@ -67,9 +65,9 @@ pub(super) fn head(document: &ModelDocument, subject: &Subject) -> Result<Option
 
 /// The only version of such a ruleset.
 pub(super) fn version(document: &ModelDocument, subject: &Subject) -> Result<Option<RulesetVersion>, StoreError> {
-    let content = match in_force(document, subject.kind, &subject.id) {
+    let content = match document.holds(subject.kind, &subject.id) {
         Some(content) => Some(content),
-        None => in_force(&built_in()?, subject.kind, &subject.id),
+        None => built_in()?.holds(subject.kind, &subject.id),
     };
     Ok(content.map(|content| RulesetVersion { head: version_head(&content), content, diff: Vec::new() }))
 }

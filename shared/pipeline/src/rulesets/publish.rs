@@ -1,11 +1,13 @@
 //! A change of the model comes into force.
 
 use super::{
-    Current, Rulesets, Seen,
-    candidate::{self, Place, changes_scores, kept_parts, new_parts, parts_to_come, place_of},
+    Current, MAX_ENABLED, Rulesets, Seen,
     change::{Change, HeadPatch, Plan, PublishError, Started},
-    edit::{check_enabled, discard_writes, head_writes},
-    record::{Draft, Publication, PublicationState, RulesetHead, RulesetVersion, Subject, VersionHead, put_publication, put_version},
+    edit::{NewRuleset, discard_writes, head_writes},
+    record::{
+        Computed, Draft, Publication, PublicationState, Ruleset, RulesetHead, RulesetVersion, Subject, VersionHead, put_publication,
+        put_version,
+    },
 };
 use crate::{
     clock::Clock,
@@ -16,14 +18,18 @@ use crate::{
     store::{Condition, Consistency, Store, StoreError, Write},
 };
 use domain::{
-    BatchId, IdError, JobId, Timestamp, WorkspaceId,
+    BatchId, IdError, JobId, RulesetId, Timestamp, WorkspaceId,
+    candidate::Place,
     engagement::{MatchingPart, PartId},
     hash64,
+    level::CutPoint,
     lint::{Circumstances, Finding, Severity, lint},
     mapping::AccountMapping,
     model::{ANNOUNCED, Model, ModelDocument, Published},
-    ruleset::{Content, RulesetKind, check_dates, diff},
-    trigger::LevelOf,
+    mutant::{Mutant, active},
+    owner::goes_round,
+    ruleset::{Content, LevelContent, RulesetKind, check_dates, diff},
+    segments::level_of,
 };
 use std::collections::BTreeSet;
 
@@ -83,10 +89,31 @@ impl<S: Store + Clone, C: Clock + Clone> Rulesets<S, C> {
         let seen = self.see(plan.workspace, plan.change.subject().as_ref()).await?;
         let document = &seen.current.document;
         if document.version != model {
-            let (by, at) = document.published.clone().map_or_else(Default::default, |published| (published.by, published.at));
-            return Err(PublishError::Published { version: document.version, by, at });
+            return Err(published(document));
         }
         self.publish_seen(plan, seen).await
+    }
+
+    /// Makes a ruleset with a draft and brings a change of the model into force that it needs, both or neither. The change was made from this version
+    /// of the model, and no score follows from it.
+    pub async fn create_over(&self, plan: &Plan<'_>, model: u64, new: NewRuleset) -> Result<Ruleset, PublishError> {
+        let seen = self.see(plan.workspace, None).await?;
+        if let Some(publication) = &seen.publication {
+            return Err(PublishError::Running { job: publication.record.job.clone() });
+        }
+        if seen.current.document.version != model {
+            return Err(published(&seen.current.document));
+        }
+        let (subject, mut writes) = self.create_writes(plan.workspace, new, plan.by).await?;
+        if let Proposed::Change(proposal) = self.propose(plan, &seen).await? {
+            writes.extend(self.in_force(plan, &seen, &proposal)?.1);
+            writes.push(Write::Check(super::publication_key(plan.workspace), Condition::Absent));
+        }
+        match self.store.transact(writes).await {
+            Err(e) if e.is_conflict() => Err(self.who_was_faster(plan, &seen, e).await),
+            Err(e) => Err(e.into()),
+            Ok(()) => self.again(plan.workspace, &subject).await,
+        }
     }
 
     async fn publish_seen(&self, plan: &Plan<'_>, seen: Seen) -> Result<Started, PublishError> {
@@ -113,10 +140,7 @@ impl<S: Store + Clone, C: Clock + Clone> Rulesets<S, C> {
             return PublishError::Running { job: publication.record.job };
         }
         if seen.current.document.version != before.current.document.version {
-            let version = seen.current.document.version;
-            let published = seen.current.document.published;
-            let (by, at) = published.map_or_else(Default::default, |published| (published.by, published.at));
-            return PublishError::Published { version, by, at };
+            return published(&seen.current.document);
         }
         if revision(&seen) != revision(before) {
             return PublishError::Stale { revision: revision(&seen) };
@@ -134,6 +158,12 @@ impl<S: Store + Clone, C: Clock + Clone> Rulesets<S, C> {
             }
             Proposed::Change(proposal) => proposal,
         };
+        if let Some((rule, segment)) = goes_round(&proposal.document) {
+            let says = format!(
+                "the segment `{segment}` asks for the owner, and the owner rule `{rule}` for the account level: one would change the other for ever"
+            );
+            return Err(PublishError::invalid("", says));
+        }
         let nobody = Write::Check(super::publication_key(plan.workspace), Condition::Absent);
         let (current, version) = (&seen.current.document, proposal.version.as_ref().map(|version| version.head.version));
         if proposal.document == *current {
@@ -142,7 +172,7 @@ impl<S: Store + Clone, C: Clock + Clone> Rulesets<S, C> {
             self.store.transact(writes).await?;
             return Ok(Started::AtOnce { version, model: None });
         }
-        if !changes_scores(current, &proposal.document) && new_parts(current, &proposal.document).is_empty() {
+        if !current.scores_differ(&proposal.document) && current.parts_new_in(&proposal.document).is_empty() {
             let (document, mut writes) = self.in_force(plan, seen, &proposal)?;
             writes.push(nobody);
             self.store.transact(writes).await?;
@@ -155,7 +185,7 @@ impl<S: Store + Clone, C: Clock + Clone> Rulesets<S, C> {
     async fn with_job(&self, plan: &Plan<'_>, seen: &Seen, mut proposal: Proposal) -> Result<Started, PublishError> {
         let now = self.clock.now();
         let id = job_id(plan.workspace, seen.current.document.version, now).map_err(|e| StoreError::Refused { source: Box::new(e) })?;
-        let prepare = !new_parts(&seen.current.document, &proposal.document).is_empty();
+        let prepare = !seen.current.document.parts_new_in(&proposal.document).is_empty();
         let version = proposal.version.as_ref().map(|version| version.head.version);
         proposal.made_by(&id);
         let (document, mut writes) = if prepare { self.preparing(plan, seen, &proposal)? } else { self.in_force(plan, seen, &proposal)? };
@@ -178,6 +208,9 @@ impl<S: Store + Clone, C: Clock + Clone> Rulesets<S, C> {
         };
         writes.push(put_publication(plan.workspace, &publication, 1, Condition::Absent)?);
         writes.extend(start_writes(plan.workspace, &job)?);
+        if active(Mutant::PublishOnAnyVersion) {
+            writes = writes.into_iter().map(whatever_is_there).collect();
+        }
         self.store.transact(writes).await?;
         Ok(Started::Job { job: Box::new(job), version, model: document.version })
     }
@@ -224,10 +257,45 @@ impl<S: Store + Clone, C: Clock + Clone> Rulesets<S, C> {
         Ok(Versioned { version: read.version.saturating_add(1), record })
     }
 
+    /// Notes in the model that everything stored was read by this version of the mapping, and puts the job that saw to it into its next phase: every
+    /// home is to be scored by the model that says so. Answers `false` while a publication is under way, which must not be overtaken. A conflict when
+    /// somebody else has the job by now, or published meanwhile.
+    pub async fn applied(
+        &self,
+        workspace: &WorkspaceId,
+        read: &Versioned<JobRecord>,
+        mapping: u64,
+        pointer: Timestamp,
+    ) -> Result<bool, PublishError> {
+        let seen = self.see(workspace, None).await?;
+        if seen.publication.is_some() {
+            return Ok(false);
+        }
+        let mut document = seen.current.document.clone();
+        document.mapping_applied = Some(mapping);
+        let now = self.clock.now();
+        document.version = document.version.saturating_add(1);
+        // This changes no level, and must not keep a later publication from being heard of.
+        announce(&mut document);
+        let what = format!("account mapping version {mapping} applied");
+        document.published = Some(Published { at: now, by: read.record.by.clone(), why: String::new(), what });
+        let mut record = read.record.clone();
+        record.kind = JobKind::ApplyMapping { mapping, model: document.version };
+        record.runs = 0;
+        record.state = JobState::Running;
+        record.touched_at = now;
+        record.next_phase();
+        let mut writes = model_writes(workspace, seen.current.stored, &document, now)?;
+        writes.push(Write::Check(super::publication_key(workspace), Condition::Absent));
+        writes.extend(jobs::save_writes(workspace, read, record, pointer)?.1);
+        self.store.transact(writes).await?;
+        Ok(true)
+    }
+
     /// The model that counts for a candidate while the present rules go on.
     fn preparing(&self, plan: &Plan<'_>, seen: &Seen, proposal: &Proposal) -> Result<(ModelDocument, Vec<Write>), PublishError> {
         let mut document = seen.current.document.clone();
-        document.kept_parts = parts_to_come(&document, &proposal.document);
+        document.kept_parts = document.parts_to_come(&proposal.document);
         let document = self.next(document, plan, &seen.current, format!("preparing {}", proposal.what));
         let mut writes = model_writes(plan.workspace, seen.current.stored, &document, self.clock.now())?;
         // What was reviewed is what will come into force, and the ruleset is still the same then.
@@ -247,7 +315,7 @@ impl<S: Store + Clone, C: Clock + Clone> Rulesets<S, C> {
     /// The writes that put a proposal into force, and the model as it is then.
     fn in_force(&self, plan: &Plan<'_>, seen: &Seen, proposal: &Proposal) -> Result<(ModelDocument, Vec<Write>), PublishError> {
         let mut document = proposal.document.clone();
-        document.kept_parts = kept_parts(&seen.current.document, &document);
+        document.kept_parts = if active(Mutant::KeptPartsDropped) { Vec::new() } else { seen.current.document.parts_kept_for(&document) };
         let document = self.next(document, plan, &seen.current, proposal.what.clone());
         Model::compile(document.clone())?;
         let mut writes = model_writes(plan.workspace, seen.current.stored, &document, self.clock.now())?;
@@ -259,7 +327,7 @@ impl<S: Store + Clone, C: Clock + Clone> Rulesets<S, C> {
     fn next(&self, mut document: ModelDocument, plan: &Plan<'_>, current: &Current, what: String) -> ModelDocument {
         document.version = current.document.version.saturating_add(1);
         // What changes no level must not keep a later publication from being heard of.
-        if plan.notify || !changes_scores(&current.document, &document) {
+        if plan.notify || matches!(plan.change, Change::Owners { .. }) || !current.document.scores_differ(&document) {
             announce(&mut document);
         }
         document.published = Some(Published { at: self.clock.now(), by: plan.by.to_owned(), why: plan.why.clone(), what });
@@ -303,16 +371,32 @@ impl<S: Store + Clone, C: Clock + Clone> Rulesets<S, C> {
                 self.propose_version(plan, seen, head, version.content, None, Some(*to)).await?
             }
             Change::Head { patch, .. } => self.propose_head(plan, seen, patch).await?,
+            Change::Order { kind, order } => {
+                let document = reordered(current, *kind, order)?;
+                self.check_triggers(plan.workspace, *kind, current, &document).await?;
+                setting(document, &format!("order of the {}s", kind.title()))
+            }
+            Change::CutPoints { version, points, scores, next, .. } => {
+                let computed = Computed { at: self.clock.now(), scores: *scores, next: next.clone() };
+                self.propose_cut_points(plan, seen, *version, points, computed).await?
+            }
             Change::Surge { settings } => setting(ModelDocument { surge: settings.clone(), ..current.clone() }, "surge settings"),
-            Change::Mapping { mapping } => {
+            Change::Mapping { mapping, source_order } => {
                 let version = current.mapping.version();
                 let as_version = |version| AccountMapping::new(version, mapping.currency(), mapping.entries().to_vec());
-                if as_version(version) == current.mapping {
+                let source_order = source_order.unwrap_or(current.source_order);
+                let same = as_version(version) == current.mapping;
+                if same && source_order == current.source_order {
                     return Ok(Proposed::Unchanged);
                 }
                 let mapping = as_version(version.saturating_add(1));
-                setting(ModelDocument { mapping, ..current.clone() }, "account mapping")
+                // Whose statement wins is asked when it is looked at: what was read by the same entries was read by this version, too.
+                let applied = if same && current.is_mapping_applied() { Some(mapping.version()) } else { current.mapping_applied };
+                let document = ModelDocument { mapping, source_order, mapping_applied: applied, ..current.clone() };
+                setting(document, if same { "order of sources" } else { "account mapping" })
             }
+            Change::Aliases { aliases } => setting(ModelDocument { aliases: aliases.clone(), ..current.clone() }, "alias tables"),
+            Change::Owners { owners } => setting(ModelDocument { owners: owners.clone(), ..current.clone() }, "owner rules"),
             Change::Profiles { profiles } => setting(ModelDocument { profiles: profiles.clone(), ..current.clone() }, "profile mapping"),
         })
     }
@@ -339,7 +423,6 @@ impl<S: Store + Clone, C: Clock + Clone> Rulesets<S, C> {
         if !refusals.is_empty() {
             return Err(PublishError::Refused(refusals));
         }
-        self.check_triggers(plan.workspace, current, &head.record, &content).await?;
         let version = VersionHead {
             version: number,
             at: self.clock.now(),
@@ -355,7 +438,9 @@ impl<S: Store + Clone, C: Clock + Clone> Rulesets<S, C> {
         next.published = Some(version.clone());
         next.revisions = draft.map_or(next.revisions, |draft| draft.revision);
         let mut document = current.clone();
-        candidate::place(&mut document, &next, content.clone());
+        put_in_place(&mut document, &next, content.clone());
+        check_room(kind, current, &document, "")?;
+        self.check_triggers(plan.workspace, kind, current, &document).await?;
         Ok(Proposed::Change(Box::new(Proposal {
             document,
             what: format!("{} \"{}\" version {number}", kind.title(), next.name),
@@ -365,10 +450,41 @@ impl<S: Store + Clone, C: Clock + Clone> Rulesets<S, C> {
         })))
     }
 
+    /// The levels of the newest version begin elsewhere. When they do not, only that it was computed is noted.
+    async fn propose_cut_points(
+        &self,
+        plan: &Plan<'_>,
+        seen: &Seen,
+        version: u64,
+        points: &[CutPoint],
+        computed: Computed,
+    ) -> Result<Proposed, PublishError> {
+        let head = seen.head.as_ref().ok_or(PublishError::Missing)?;
+        if head.record.version() != version {
+            return Err(PublishError::Stale { revision: head.record.version() });
+        }
+        let before = self.published(plan.workspace, &seen.current.document, &head.record).await?;
+        let Some(Content::Levels(levels)) = before else { return Err(PublishError::Missing) };
+        let content = Content::Levels(LevelContent { ruleset: levels.ruleset.with_cut_points(points), ..levels });
+        match self.propose_version(plan, seen, head, content, None, None).await? {
+            Proposed::Change(mut proposal) => {
+                if let Some(head) = &mut proposal.head {
+                    head.cut_points = Some(computed);
+                }
+                Ok(Proposed::Change(proposal))
+            }
+            Proposed::Unchanged => {
+                let next = RulesetHead { cut_points: Some(computed), ..head.record.clone() };
+                let (document, what) = (seen.current.document.clone(), String::new());
+                Ok(Proposed::Change(Box::new(Proposal { document, what, head: Some(next), version: None, draft: None })))
+            }
+        }
+    }
+
     /// What keeps a content from being published.
     fn refusals(&self, current: &ModelDocument, kind: RulesetKind, head: &RulesetHead, content: &Content) -> Vec<Finding> {
         let circumstances = Circumstances {
-            primary: place_of(current, kind, &head.id) == Place::Primary,
+            primary: current.place_of(kind, &head.id) == Place::Primary,
             starts_on: head.starts_on,
             ends_on: head.ends_on,
             ..Circumstances::new(kind, current, self.clock.now().day())
@@ -382,21 +498,28 @@ impl<S: Store + Clone, C: Clock + Clone> Rulesets<S, C> {
         let read = seen.head.as_ref().ok_or(PublishError::Missing)?;
         let Subject { kind, id } = read.record.subject();
         let next = patched(&read.record, patch)?;
-        let place = place_of(current, kind, &id);
-        self.check_head(plan, seen, patch, &next, place).await?;
+        let place = current.place_of(kind, &id);
+        self.check_head(patch, &next, place)?;
         let published = self.published(plan.workspace, current, &next).await?;
         let mut document = current.clone();
         if let Some(mut content) = published {
             content.rename(&next.name);
             if patch.primary == Some(true) && place != Place::Primary {
-                self.check_triggers_of(plan.workspace, current, kind, &content).await?;
-                let before = candidate::primary(current, kind);
-                candidate::put_primary(&mut document, kind, content);
+                if content.levels().is_some_and(|levels| levels.segment.is_some()) {
+                    return Err(PublishError::invalid(
+                        "/primary",
+                        "the ruleset has a segment, and the primary one has none: publish it without one first",
+                    ));
+                }
+                let before = current.primary(kind);
+                document.put_primary(kind, content);
                 self.keep_beside(plan.workspace, &mut document, kind, before).await?;
             } else {
-                candidate::place(&mut document, &next, content);
+                put_in_place(&mut document, &next, content);
             }
         }
+        check_room(kind, current, &document, if patch.primary == Some(true) { "/primary" } else { "/enabled" })?;
+        self.check_triggers(plan.workspace, kind, current, &document).await?;
         if document == *current && next == read.record {
             return Ok(Proposed::Unchanged);
         }
@@ -412,33 +535,21 @@ impl<S: Store + Clone, C: Clock + Clone> Rulesets<S, C> {
         kind: RulesetKind,
         before: Content,
     ) -> Result<(), PublishError> {
-        let Ok(id) = domain::RulesetId::new(before.id()) else { return Ok(()) };
+        let Ok(id) = RulesetId::new(before.id()) else { return Ok(()) };
         let head = self.see(workspace, Some(&Subject { kind, id })).await?.head;
         if let Some(head) = head.filter(|head| head.record.enabled) {
-            candidate::put_beside(document, before, head.record.starts_on, head.record.ends_on);
+            document.put_beside(kind, before, head.record.days());
         }
         Ok(())
     }
 
-    async fn check_head(
-        &self,
-        plan: &Plan<'_>,
-        seen: &Seen,
-        patch: &HeadPatch,
-        next: &RulesetHead,
-        place: Place,
-    ) -> Result<(), PublishError> {
+    fn check_head(&self, patch: &HeadPatch, next: &RulesetHead, place: Place) -> Result<(), PublishError> {
         check_dates(next.starts_on, next.ends_on).map_err(PublishError::Invalid)?;
         let today = self.clock.now().day();
         if next.kind.is_of_levels() {
-            for (said, pointer) in
-                [(patch.enabled.is_some(), "/enabled"), (patch.starts_on.is_some(), "/starts_on"), (patch.ends_on.is_some(), "/ends_on")]
-            {
+            for (said, pointer) in [(patch.starts_on.is_some(), "/starts_on"), (patch.ends_on.is_some(), "/ends_on")] {
                 if said {
-                    return Err(PublishError::invalid(
-                        pointer,
-                        "a level ruleset has none: it is in use exactly while it is the primary one",
-                    ));
+                    return Err(PublishError::invalid(pointer, "a level ruleset has no dates: it is used as long as it is enabled"));
                 }
             }
         }
@@ -459,43 +570,20 @@ impl<S: Store + Clone, C: Clock + Clone> Rulesets<S, C> {
             (_, Place::Primary) if !next.enabled || dated => return Err(PublishError::Primary),
             _ => {}
         }
-        if patch.enabled == Some(true) && seen.head.as_ref().is_some_and(|head| !head.record.enabled) {
-            check_enabled(&self.list(plan.workspace, next.kind).await?, &next.id)?;
-        }
         Ok(())
     }
 
+    /// Refuses a model that lacks a level which an enabled trigger names. Levels of all rulesets of a kind are one vocabulary.
     async fn check_triggers(
         &self,
         workspace: &WorkspaceId,
-        current: &ModelDocument,
-        head: &RulesetHead,
-        content: &Content,
-    ) -> Result<(), PublishError> {
-        if place_of(current, head.kind, &head.id) != Place::Primary {
-            return Ok(());
-        }
-        self.check_triggers_of(workspace, current, head.kind, content).await
-    }
-
-    /// Refuses a content that lacks a level which an enabled trigger names.
-    async fn check_triggers_of(
-        &self,
-        workspace: &WorkspaceId,
-        current: &ModelDocument,
         kind: RulesetKind,
-        content: &Content,
+        current: &ModelDocument,
+        next: &ModelDocument,
     ) -> Result<(), PublishError> {
-        let of = match kind {
-            RulesetKind::AccountLevels => LevelOf::Account,
-            RulesetKind::LeadLevels => LevelOf::Lead,
-            RulesetKind::EngagementLevels => LevelOf::Engagement,
-            RulesetKind::Account | RulesetKind::Engagement => return Ok(()),
-        };
-        let (Content::Levels(before), Content::Levels(after)) = (candidate::primary(current, kind), content) else {
-            return Ok(());
-        };
-        let gone: Vec<&str> = before.levels.iter().map(|level| level.id.as_str()).filter(|id| after.level(id).is_none()).collect();
+        let Some(of) = level_of(kind) else { return Ok(()) };
+        let after = next.level_ids(of);
+        let gone: Vec<&str> = current.level_ids(of).into_iter().filter(|id| !after.contains(id)).collect();
         if gone.is_empty() {
             return Ok(());
         }
@@ -508,6 +596,77 @@ impl<S: Store + Clone, C: Clock + Clone> Rulesets<S, C> {
             }
         }
         Ok(())
+    }
+}
+
+/// Puts the content of a ruleset into its place: where it stands already, or beside the primary one when it is enabled. Levels without a segment
+/// that are not the primary ones are not used.
+fn put_in_place(document: &mut ModelDocument, head: &RulesetHead, content: Content) {
+    if document.place_of(head.kind, &head.id) == Place::Primary {
+        document.put_primary(head.kind, content);
+    } else if head.enabled && content.levels().is_none_or(|levels| levels.segment.is_some()) {
+        document.put_beside(head.kind, content, head.days());
+    } else {
+        document.take_out(head.kind, &head.id);
+    }
+}
+
+/// No more than so many rulesets of a kind are used at the same time; drafts do not count.
+fn check_room(kind: RulesetKind, current: &ModelDocument, next: &ModelDocument, pointer: &str) -> Result<(), PublishError> {
+    let used = |document: &ModelDocument| {
+        let beside = match (kind, level_of(kind)) {
+            (_, Some(of)) => document.segments(of).len(),
+            (RulesetKind::Account, _) => document.other_accounts.len(),
+            _ => document.other_engagements.len(),
+        };
+        beside.saturating_add(1)
+    };
+    if used(next) > MAX_ENABLED && used(next) > used(current) {
+        let detail = format!("{MAX_ENABLED} rulesets of this kind are enabled, which is the most; disable one");
+        return Err(PublishError::invalid(pointer, detail));
+    }
+    Ok(())
+}
+
+/// The model with its segments in another order.
+fn reordered(current: &ModelDocument, kind: RulesetKind, order: &[RulesetId]) -> Result<ModelDocument, PublishError> {
+    let of = level_of(kind).ok_or_else(|| PublishError::invalid("", "only level rulesets have an order"))?;
+    let mut document = current.clone();
+    let segments = document.segments_mut(of);
+    let place = |id: &str| order.iter().position(|listed| listed.as_str() == id);
+    let unknown = order.iter().enumerate().find(|(_, id)| segments.iter().all(|segment| segment.ruleset.id != id.as_str()));
+    if let Some((i, id)) = unknown {
+        return Err(PublishError::invalid(
+            &format!("/order/{i}"),
+            format!("must be the id of an enabled ruleset with a segment, got `{id}`"),
+        ));
+    }
+    let twice = order.iter().enumerate().find(|(i, id)| order.iter().take(*i).any(|before| before == *id));
+    if let Some((i, id)) = twice {
+        return Err(PublishError::invalid(&format!("/order/{i}"), format!("`{id}` is named twice")));
+    }
+    let missing: Vec<String> =
+        segments.iter().map(|segment| segment.ruleset.id.as_str()).filter(|id| place(id).is_none()).map(|id| format!("`{id}`")).collect();
+    if !missing.is_empty() {
+        let detail = format!("must name each of the {} rulesets with a segment once; missing: {}", segments.len(), missing.join(", "));
+        return Err(PublishError::invalid("/order", detail));
+    }
+    segments.sort_by_cached_key(|segment| place(&segment.ruleset.id));
+    Ok(document)
+}
+
+/// Somebody published this model meanwhile.
+fn published(document: &ModelDocument) -> PublishError {
+    let (by, at) = document.published.clone().map_or_else(Default::default, |published| (published.by, published.at));
+    PublishError::Published { version: document.version, by, at }
+}
+
+/// A write that asks for nothing: a deliberate bug.
+fn whatever_is_there(write: Write) -> Write {
+    match write {
+        Write::Put(item, _) => Write::Put(item, Condition::Always),
+        Write::Delete(key, _) => Write::Delete(key, Condition::Always),
+        Write::Check(key, _) => Write::Check(key, Condition::Always),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::{
 };
 use domain::{
     Day, JobId, RulesetId, Timestamp, WorkspaceId,
+    candidate::Days,
     ruleset::{Content, Difference, RulesetKind},
 };
 use serde::{Deserialize, Serialize};
@@ -57,7 +58,7 @@ pub struct RulesetHead {
     pub id: RulesetId,
     /// What people call it: as its published version says, or its first draft.
     pub name: String,
-    /// Whether it is scored, once it is published. A level ruleset is in use exactly when it is the primary one.
+    /// Whether it is scored, once it is published. A level ruleset is in use when it is the primary one, or enabled and has a segment.
     pub enabled: bool,
     /// The first day on which it is scored, UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,9 +76,24 @@ pub struct RulesetHead {
     /// The highest revision of any draft that is no more: the next draft goes on counting, so that a revision never means two drafts.
     #[serde(default)]
     pub revisions: u64,
+    /// When its cut points were last computed; for levels whose ranges follow from the scores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut_points: Option<Computed>,
     /// Whether it was deleted although it is built in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub deleted: bool,
+}
+
+/// A computation of cut points.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Computed {
+    /// When.
+    pub at: Timestamp,
+    /// Over how many scores.
+    pub scores: u64,
+    /// The job that computes them again; it alone does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<JobId>,
 }
 
 impl RulesetHead {
@@ -89,6 +105,11 @@ impl RulesetHead {
     /// Whether it is scored on a day, if it is enabled and published.
     pub fn dates_hold(&self, day: Day) -> bool {
         self.starts_on.is_none_or(|first| first <= day) && self.ends_on.is_none_or(|last| day <= last)
+    }
+
+    /// The days on which it is scored.
+    pub const fn days(&self) -> Days {
+        Days { starts_on: self.starts_on, ends_on: self.ends_on }
     }
 
     /// The number of its newest version; 0 when there is none.
@@ -104,8 +125,10 @@ pub struct Listed {
     pub head: RulesetHead,
     /// Whether it is the one that drives levels (for a level ruleset: the one that is used).
     pub primary: bool,
-    /// Whether scores are computed by it today.
+    /// Whether scores are computed by it today, or levels given by it.
     pub in_force: bool,
+    /// Of levels with a segment, at which place it is asked, from 1.
+    pub order: Option<usize>,
 }
 
 /// A ruleset with everything that belongs to it.
@@ -120,6 +143,8 @@ pub struct Ruleset {
     pub primary: bool,
     /// Whether scores are computed by it today.
     pub in_force: bool,
+    /// Of levels with a segment, at which place it is asked, from 1.
+    pub order: Option<usize>,
     /// What is being worked on.
     pub draft: Option<Draft>,
     /// The content of its newest version.

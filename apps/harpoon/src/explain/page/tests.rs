@@ -53,7 +53,7 @@ fn explained(fields: &[(&str, FieldValue)], people: &[(&str, &[(i32, &str)])]) -
         })
         .collect();
     let states = states.iter().map(|state| (state.identity.id(), state)).collect();
-    let evaluation = Evaluation::new(&model, Inputs { own, states, giant: false }, TODAY);
+    let evaluation = Evaluation::new(&model, Inputs { own, states, stated: None, giant: false }, TODAY);
     let none = BTreeMap::new();
     let held = HeldLevels { account: Some("qualified"), engagement: None, leads: &none };
     let text = serde_json::to_string(&Explanation::new(&model, &evaluation, held, 100)).unwrap();

@@ -2,9 +2,10 @@
 
 use super::{MAX_ID, MAX_NAME, MAX_TEXT};
 use crate::{
-    level::{Level, LevelRuleset, MAX_DWELL_HOURS, MAX_HYSTERESIS_PERCENT, MAX_LEVELS, Play},
+    account_rules::Condition,
+    level::{Cut, Level, LevelRuleset, MAX_DWELL_HOURS, MAX_EVERY_DAYS, MAX_HYSTERESIS_PERCENT, MAX_LEVELS, Percentiles, Play},
     problem::{Problem, Problems, join, shape},
-    ruleset::content::finished,
+    ruleset::{LevelContent, content::finished},
 };
 use serde_json::{Map, Value};
 
@@ -13,15 +14,18 @@ const COLOURS: [&str; 7] = ["gray", "green", "blue", "purple", "yellow", "orange
 /// The highest bound of a level: more points than any ruleset gives.
 const MAX_BOUND: i64 = 1_000_000_000;
 
-impl LevelRuleset {
-    /// Reads a level ruleset and checks it. The error lists every problem with its JSON pointer.
+impl LevelContent {
+    /// Reads levels with their segment and checks them. The error lists every problem with its JSON pointer.
     pub fn read(value: &Value) -> Result<Self, Problems> {
         let mut problems = Problems::none();
-        let ruleset = ruleset(&mut problems, value);
-        if let Some(ruleset) = ruleset.as_ref().filter(|_| problems.0.is_empty()) {
-            problems.0.extend(ruleset.faults().into_iter().map(|fault| Problem { pointer: fault.pointer, message: fault.detail }));
+        let content = content(&mut problems, value);
+        if let Some(content) = content.as_ref().filter(|_| problems.0.is_empty()) {
+            let levels = &content.ruleset.levels;
+            let of_cuts = content.percentiles.iter().flat_map(|percentiles| percentiles.faults(levels));
+            let faults = content.ruleset.faults().into_iter().chain(of_cuts);
+            problems.0.extend(faults.map(|fault| Problem { pointer: fault.pointer, message: fault.detail }));
         }
-        finished(ruleset, problems)
+        finished(content, problems)
     }
 }
 
@@ -44,8 +48,25 @@ impl Level {
     }
 }
 
-fn ruleset(problems: &mut Problems, value: &Value) -> Option<LevelRuleset> {
-    let map = problems.object("", value, &["id", "name", "version", "levels", "hysteresis_percent", "dwell_hours"])?;
+fn content(problems: &mut Problems, value: &Value) -> Option<LevelContent> {
+    let known = ["id", "name", "version", "segment", "levels", "hysteresis_percent", "dwell_hours", "percentiles"];
+    let map = problems.object("", value, &known)?;
+    let present = |key: &str| map.get(key).filter(|value| !value.is_null());
+    let segment = present("segment").map(|value| Condition::read(problems, "/segment", value));
+    let ruleset = ruleset(problems, map);
+    let percentiles = present("percentiles").map(|value| percentiles(problems, value));
+    let segment = match segment {
+        Some(segment) => Some(segment?),
+        None => None,
+    };
+    let percentiles = match percentiles {
+        Some(percentiles) => Some(percentiles?),
+        None => None,
+    };
+    Some(LevelContent { ruleset: ruleset?, segment, percentiles })
+}
+
+fn ruleset(problems: &mut Problems, map: &Map<String, Value>) -> Option<LevelRuleset> {
     let id = problems.text("", map, "id", MAX_ID);
     let name = problems.text("", map, "name", MAX_NAME);
     let version = problems.whole("", map, "version", 1..=i64::MAX).and_then(|n| u64::try_from(n).ok());
@@ -63,6 +84,24 @@ fn ruleset(problems: &mut Problems, value: &Value) -> Option<LevelRuleset> {
         hysteresis_percent: hysteresis_percent?,
         dwell_hours: dwell_hours?,
     })
+}
+
+fn percentiles(problems: &mut Problems, value: &Value) -> Option<Percentiles> {
+    let at = "/percentiles";
+    let map = problems.object(at, value, &["cuts", "every_days"])?;
+    let every_days = problems.optional_whole(at, map, "every_days", 1..=i64::from(MAX_EVERY_DAYS));
+    let listed = problems.array("/percentiles/cuts", map.get("cuts").unwrap_or(&Value::Null))?;
+    // More of them are a fault of the whole.
+    let cuts = listed.iter().enumerate().take(MAX_LEVELS + 1);
+    let cuts = cuts.filter_map(|(i, value)| cut(problems, &join("/percentiles/cuts", i), value)).collect();
+    Some(Percentiles { cuts, every_days: every_days.and_then(|days| u32::try_from(days).ok()) })
+}
+
+fn cut(problems: &mut Problems, at: &str, value: &Value) -> Option<Cut> {
+    let map = problems.object(at, value, &["level", "top_percent"])?;
+    let level = problems.text(at, map, "level", MAX_ID);
+    let top_percent = problems.count(at, map, "top_percent", 1..=100);
+    Some(Cut { level: level?, top_percent: top_percent? })
 }
 
 fn color(problems: &mut Problems, at: &str, map: &Map<String, Value>) -> Option<String> {

@@ -10,8 +10,9 @@ use serde_json::Value;
 
 /// The most rules of a profile mapping.
 const MAX_RULES: usize = 1_000;
-const FIELDS: [(&str, ProfileField); 5] = [
+const FIELDS: [(&str, ProfileField); 6] = [
     ("email_domain", ProfileField::EmailDomain),
+    ("website_domain", ProfileField::WebsiteDomain),
     ("email", ProfileField::Email),
     ("company", ProfileField::Company),
     ("department", ProfileField::Department),
