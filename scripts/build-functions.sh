@@ -1,0 +1,32 @@
+#!/bin/sh
+# Builds the binaries of all functions for Lambda: scripts/build-functions.sh [arm64|x86_64]. They are put into target/lambda/FUNCTION,
+# where infra/template.yaml looks for them, and what they weigh and how long they take to start is printed.
+#
+# Zig does the linking, against a C library as old as Lambda's, so that it does not matter how new this machine's is.
+set -eu
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+arch=${1:-arm64}
+
+fail() {
+    echo "build-functions: $1" >&2
+    exit 1
+}
+
+case $arch in
+    arm64) target=aarch64-unknown-linux-gnu ;;
+    x86_64) target=x86_64-unknown-linux-gnu ;;
+    *) fail "\`$arch\` is no architecture of Lambda; give arm64 or x86_64" ;;
+esac
+[ -d "$(rustc --print target-libdir --target "$target")" ] || fail "the Rust compiler can't build for $target yet; install it with: rustup target add $target"
+
+"$root/scripts/setup-deploy.sh"
+PATH="$root/.venv-deploy/bin:$PATH"
+export PATH
+
+cd "$root"
+# cargo-lambda would set a profile of its own, in which a panic ends the process and with it all messages of its batch.
+cargo lambda build --release --disable-optimizations --target "$target" \
+    --package ingest --package resolve --package score --package level --package dispatch --package rescore --package api
+cargo lambda build --release --disable-optimizations --target "$target" --package aws --example hello
+.venv-deploy/bin/python tests/deploy/startup.py
