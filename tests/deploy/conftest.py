@@ -132,7 +132,7 @@ class Deployment:
 
     def request(self, method: str, path: str, **options) -> requests.Response:
         """To the HTTP API, which the stand-in knows by its host name."""
-        host = f"{self.outputs['HttpApiId']}.execute-api.127.0.0.1:{self.stand_in.port}"
+        host = f"{self.outputs['HttpApiId']}.execute-api.localhost:{self.stand_in.port}"
         headers = {"host": host, **options.pop("headers", {})}
         return requests.request(method, self.stand_in.endpoint + path, headers=headers, timeout=90, **options)
 

@@ -29,9 +29,10 @@ def prepare(port: int, directory: pathlib.Path) -> None:
     """The environment that MiniStack reads while it is imported."""
     (directory / "logs").mkdir(parents=True, exist_ok=True)
     os.environ.update(
-        # Without these two it listens on every interface.
+        # Without this one it listens on every interface.
         BIND_HOST="127.0.0.1",
-        MINISTACK_HOST="127.0.0.1",
+        # An address would make host names such as ID.execute-api.127.0.0.1, which no URL may have.
+        MINISTACK_HOST="localhost",
         GATEWAY_PORT=str(port),
         # Lambda functions find it by this one.
         AWS_ENDPOINT_URL=f"http://127.0.0.1:{port}",

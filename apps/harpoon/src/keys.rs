@@ -310,34 +310,34 @@ mod tests {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn the_commands_do_what_they_say_and_name_what_they_can_not() {
         let dir = tempfile::tempdir().unwrap();
-        let run = async |words: &[&str]| {
+        let command = async |words: &[&str]| {
             let line = ["harpoon", "--data-dir", dir.path().to_str().unwrap()].into_iter().chain(words.iter().copied());
             let line = Line::try_parse_from(line).unwrap();
-            super::run(&line.place, &line.arguments).await
+            run(&line.place, &line.arguments).await
         };
-        let nowhere = run(&["list"]).await.unwrap_err().to_string();
+        let nowhere = command(&["list"]).await.unwrap_err().to_string();
         assert!(nowhere.starts_with("there is no Harpoon data in"), "{nowhere}");
         Local::start(Options::in_dir(dir.path())).await.unwrap().shutdown().await;
-        run(&["create", "--kind", "write-key", "--name", "website", "--workspace", "main"]).await.unwrap();
-        run(&["list", "--workspace", "main"]).await.unwrap();
+        command(&["create", "--kind", "write-key", "--name", "website", "--workspace", "main"]).await.unwrap();
+        command(&["list", "--workspace", "main"]).await.unwrap();
 
         let reached = Reached::locally(&place(dir.path(), None), false).await.unwrap();
         let listed = credentials(&reached).list().await.unwrap();
         reached.close().await;
         let (id, _) = listed.iter().find(|(_, known)| known.name == "website").unwrap();
-        run(&["revoke", &id.to_string()]).await.unwrap();
+        command(&["revoke", &id.to_string()]).await.unwrap();
         let reached = Reached::locally(&place(dir.path(), None), false).await.unwrap();
         let listed = credentials(&reached).list().await.unwrap();
         reached.close().await;
         assert!(listed.iter().any(|(known, key)| known == id && key.revoked_at.is_some()));
 
-        let unknown = run(&["revoke", "0123456789ab"]).await.unwrap_err().to_string();
+        let unknown = command(&["revoke", "0123456789ab"]).await.unwrap_err().to_string();
         assert_eq!(unknown, "there is no key with the id `0123456789ab`");
-        let no_id = run(&["revoke", "website"]).await.unwrap_err().to_string();
+        let no_id = command(&["revoke", "website"]).await.unwrap_err().to_string();
         assert!(no_id.contains("12 hexadecimal digits"), "{no_id}");
-        let nameless = run(&["create", "--kind", "api-token", "--name", " "]).await.unwrap_err().to_string();
+        let nameless = command(&["create", "--kind", "api-token", "--name", " "]).await.unwrap_err().to_string();
         assert_eq!(nameless, "--name must have 1 to 100 characters, none of them a control character");
-        assert!(run(&["create", "--kind", "api-token", "--workspace", "a#b"]).await.is_err());
+        assert!(command(&["create", "--kind", "api-token", "--workspace", "a#b"]).await.is_err());
     }
 
     #[test]

@@ -226,6 +226,7 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> S
             match self.watched(workspace).await {
                 Ok(of) => drop(watched.insert(workspace.clone(), of)),
                 Err(e) => {
+                    tracing::warn!(stage = Self::NAME, workspace = %workspace, error = %e, source = e.source_text(), "what triggers wait for was not read");
                     let theirs = places.iter().filter(|(of, _)| of == workspace);
                     failed.extend(theirs.map(|place| (place.clone(), e.to_string())));
                 }

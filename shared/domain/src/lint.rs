@@ -115,6 +115,8 @@ impl<'a> Circumstances<'a> {
 
 /// More rules than this are too many to be understood.
 const FEW_RULES: usize = 10;
+/// So many findings of one code are listed.
+const OF_ONE_CODE: usize = 20;
 /// After so many days a published ruleset should be looked at again: a quarter.
 const QUARTER_DAYS: i32 = 91;
 
@@ -129,7 +131,7 @@ pub fn lint(content: &Content, circumstances: &Circumstances<'_>) -> Vec<Finding
     }
     age(&mut findings, circumstances);
     findings.0.sort_by_key(|finding| finding.severity);
-    findings.0
+    findings.cut()
 }
 
 /// Whether publication refuses a content with these findings: only errors stand in its way.
@@ -151,6 +153,29 @@ impl Findings {
         if let Some(finding) = self.0.last_mut() {
             finding.rule_id = id.map(str::to_owned);
         }
+    }
+
+    /// The first few of each code; the last of them says how many more there are.
+    fn cut(self) -> Vec<Finding> {
+        let mut of_code: BTreeMap<String, usize> = BTreeMap::new();
+        for finding in &self.0 {
+            *of_code.entry(finding.code.clone()).or_default() += 1;
+        }
+        let mut kept: BTreeMap<String, usize> = BTreeMap::new();
+        let mut few = Vec::with_capacity(self.0.len().min(OF_ONE_CODE * 8));
+        for mut finding in self.0 {
+            let seen = kept.entry(finding.code.clone()).or_default();
+            *seen += 1;
+            let all = of_code.get(&finding.code).copied().unwrap_or_default();
+            if *seen > OF_ONE_CODE {
+                continue;
+            }
+            if *seen == OF_ONE_CODE && all > OF_ONE_CODE {
+                finding.says.push_str(&format!("; the same is true {} times more", all - OF_ONE_CODE));
+            }
+            few.push(finding);
+        }
+        few
     }
 
     /// Says whose the last finding is.

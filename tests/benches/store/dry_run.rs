@@ -73,7 +73,7 @@ pub fn run() -> anyhow::Result<()> {
     };
     println!("{report}");
     drop((memory, store));
-    runtime.block_on(tokio::task::spawn_blocking(move || drop(embedded)))?;
+    runtime.block_on(async { tokio::task::spawn_blocking(move || drop(embedded)).await })?;
     Ok(())
 }
 

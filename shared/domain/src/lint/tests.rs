@@ -416,3 +416,14 @@ fn findings_are_stored_and_read_back() {
     assert_eq!(stored[0]["severity"], "warning");
     assert_eq!(serde_json::from_value::<Vec<Finding>>(stored).unwrap(), findings);
 }
+
+#[test]
+fn of_many_findings_of_one_sort_the_first_twenty_are_listed_and_the_rest_counted() {
+    let rules: Vec<Value> = (0..1_000).map(|n| rule(&format!("r{n}"), "plan", -1)).collect();
+    let findings = of(&fit(&rules), RulesetKind::Account, |_| {});
+    let negative: Vec<&Finding> = findings.iter().filter(|finding| finding.code == "negative_points").collect();
+    assert_eq!(negative.len(), 20);
+    assert_eq!(negative[0].pointer, "/rules/0/points");
+    assert!(negative[19].says.ends_with("; the same is true 980 times more"), "{}", negative[19].says);
+    assert!(!negative[18].says.contains("times more"));
+}

@@ -737,7 +737,7 @@ mod tests {
             let draft = DestinationDraft::read(&value, false).unwrap();
             given.destinations.change_destination(&given.main, found, draft, &given.secrets).await.unwrap();
             let found = given.destinations.find(&given.main, &made.id).await.unwrap().unwrap();
-            assert_eq!(given.destinations.list(&given.main).await.unwrap(), [found.clone()]);
+            assert_eq!(given.destinations.list(&given.main).await.unwrap(), std::slice::from_ref(&found));
             (found.enabled, found.disabled_reason)
         };
         // Another name is no other endpoint.
