@@ -69,9 +69,11 @@ def test_a_destination_is_made_and_its_secrets_are_sealed(deployment, receiver):
     assert receiver.url not in stored and made["secret"] not in stored
 
 
-def account(deployment, name: str) -> dict:
-    answer = deployment.request("GET", f"/api/v1/accounts/{name}", headers={"authorization": f"Bearer {deployment.api_token}"})
-    return answer.json() if answer.ok else {}
+def account(deployment) -> dict:
+    """The account of the story in the list of accounts: what score and level wrote. (Its own page computes anew.)"""
+    answer = deployment.request("GET", "/api/v1/accounts", headers={"authorization": f"Bearer {deployment.api_token}"})
+    assert answer.ok, answer.text
+    return next((row for row in answer.json()["data"] if row["account_id"] == "acct_1"), {})
 
 
 def test_events_over_http_become_scores_and_levels(deployment):
@@ -80,14 +82,13 @@ def test_events_over_http_become_scores_and_levels(deployment):
         assert answer.status_code == 200 and answer.json() == {"success": True}
     expected = STORY["then"]["accounts"]["acct_1"]
 
-    def scored():
-        found = account(deployment, "acct_1")
-        shown = (found.get("account_score"), found.get("engagement_score"))
-        return found if shown == (expected["account_score"], expected["engagement"]) else None
+    def levelled():
+        found = account(deployment)
+        shown = (found.get("account_score"), found.get("engagement_score"), found.get("engagement_level_id"))
+        return found if shown == (expected["account_score"], expected["engagement"], expected["engagement_level"]) else None
 
-    found = wait_for("the account is scored", scored)
+    found = wait_for("the account is scored and levelled", levelled)
     assert found["account_level_id"] == expected["level"]
-    assert found["engagement_level_id"] == expected["engagement_level"]
     assert found["name"] == expected["name"]
 
 
@@ -123,27 +124,28 @@ def test_what_can_not_be_handled_is_parked_and_counts_once_when_it_is_redriven_a
     # A message that failed is hidden for as long as the queue says; nobody waits for that here.
     patience = sqs.get_queue_attributes(QueueUrl=deployment.queue("Resolve"), AttributeNames=["VisibilityTimeout"])["Attributes"]
     sqs.set_queue_attributes(QueueUrl=deployment.queue("Resolve"), Attributes={"VisibilityTimeout": "1"})
-    before = account(deployment, "acct_1")["engagement_score"]
-    damaged = {"pk": {"S": "main"}, "sk": {"S": "model"}, "v": {"N": "1"}, "d": {"S": "not a model"}}
-    deployment.client("dynamodb").put_item(TableName=table, Item=damaged)
-    answer = deployment.track("/v1/track", {"userId": "u1", "messageId": "m-late", "event": "Email Clicked"})
-    assert answer.status_code == 200
-
-    (parked,) = wait_for("the message is parked", lambda: messages(deployment, "ResolveDead"))
+    before = account(deployment)["engagement_score"]
+    damaged = {"pk": {"S": "main"}, "sk": {"S": "model"}}
+    deployment.client("dynamodb").put_item(TableName=table, Item={**damaged, "v": {"N": "1"}, "d": {"S": "not a model"}})
+    try:
+        answer = deployment.track("/v1/track", {"userId": "u1", "messageId": "m-late", "event": "Email Clicked"})
+        assert answer.status_code == 200
+        (parked,) = wait_for("the message is parked", lambda: messages(deployment, "ResolveDead"))
+    finally:
+        deployment.client("dynamodb").delete_item(TableName=table, Key=damaged)
+        sqs.set_queue_attributes(QueueUrl=deployment.queue("Resolve"), Attributes=patience)
     reason = parked["MessageAttributes"]["reason"]["StringValue"]
-    assert reason.startswith("failed 5 times, at last: ") and "model" in reason
+    assert reason.startswith("failed 5 times, at last: ")
 
-    deployment.client("dynamodb").delete_item(TableName=table, Key={"pk": {"S": "main"}, "sk": {"S": "model"}})
-    sqs.set_queue_attributes(QueueUrl=deployment.queue("Resolve"), Attributes=patience)
     assert reason[:40] in deployment.harpoon("dead", "list", "--stage", "resolve")
     deployment.harpoon("dead", "redrive", "--stage", "resolve")
     assert not messages(deployment, "ResolveDead")
-    after = wait_for("the event counts", lambda: account(deployment, "acct_1")["engagement_score"] - before)
+    after = wait_for("the event counts", lambda: account(deployment)["engagement_score"] - before)
     # A second copy of the message, as a redrive that was interrupted leaves one behind.
     sqs.send_message(QueueUrl=deployment.queue("Resolve"), MessageBody=parked["Body"])
     wait_for("the queue is empty again", lambda: not pending(deployment, "Resolve"))
     wait_for("the queues after it are, too", lambda: not any(pending(deployment, stage.capitalize()) for stage in STAGES))
-    assert account(deployment, "acct_1")["engagement_score"] - before == after
+    assert account(deployment)["engagement_score"] - before == after
 
 
 def pending(deployment, queue: str) -> int:
@@ -168,7 +170,7 @@ def test_the_schedule_rescores_what_no_message_announced(deployment):
     deployment.client("sqs").purge_queue(QueueUrl=deployment.queue("Score"))
     client.update_event_source_mapping(UUID=score, Enabled=True)
     # Norway is not among the countries that fit: 20 points less.
-    wait_for("rescore found the account", lambda: account(deployment, "acct_1")["account_score"] == 125, seconds=150)
+    wait_for("rescore found the account", lambda: account(deployment)["account_score"] == 125, seconds=150)
     assert any(line.get("message") == "due work was enqueued" and line.get("accounts") for line in deployment.logs("rescore"))
 
 

@@ -413,7 +413,7 @@ fn plain(known: &Known, means_no: &[&str]) -> Value {
         if let (Kind::Date, Some(at)) = (kind, value.as_ref().and_then(Value::as_i64)) {
             document.insert(format!("{field}_days"), json!(TODAY - at.div_euclid(DAY_MS)));
         }
-        let value = value.or_else(|| means_no.contains(&field).then(|| json!(false)));
+        let value = value.or_else(|| means_no.contains(&field).then_some(Value::Bool(false)));
         document.extend(value.map(|value| (field.to_owned(), value)));
     }
     Value::Object(document)

@@ -230,7 +230,7 @@ impl Seen {
 
 async fn foretold_is_done(seed: u64, seen: &Seen) {
     let mut dice = Dice(seed);
-    let (counted, notify) = (seed % 2 == 0, dice.chance(75));
+    let (counted, notify) = (seed.is_multiple_of(2), dice.chance(75));
     let (world, caller) = lived(&mut dice, triggers(), LIFE).await.unwrap();
     let document = latest(&world).await;
     let case = Case::new(&caller, &mut dice, &document, counted).await;

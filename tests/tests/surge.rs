@@ -119,7 +119,7 @@ async fn ten_weeks(seed: u64, entered: &[AtomicUsize; 2]) {
     let (mut dice, world) = (Dice(seed), World::new());
     let mut document = default_document().unwrap();
     document.version = 2;
-    document.surge = settings(&mut dice, seed % 2 == 0);
+    document.surge = settings(&mut dice, seed.is_multiple_of(2));
     // What takes points away earns none.
     let rule = json!({ "id": "bounced", "name": "Bounced", "points": -5, "events": ["email bounced"] });
     document.engagement.rules.push(serde_json::from_value::<EngagementRule>(rule).unwrap());
