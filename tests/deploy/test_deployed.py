@@ -135,7 +135,7 @@ def test_what_can_not_be_handled_is_parked_and_counts_once_when_it_is_redriven_a
         deployment.client("dynamodb").delete_item(TableName=table, Key=damaged)
         sqs.set_queue_attributes(QueueUrl=deployment.queue("Resolve"), Attributes=patience)
     reason = parked["MessageAttributes"]["reason"]["StringValue"]
-    assert reason.startswith("failed 5 times, at last: ")
+    assert reason.startswith("failed 5 times, at last: ") and "model" in reason
 
     assert reason[:40] in deployment.harpoon("dead", "list", "--stage", "resolve")
     deployment.harpoon("dead", "redrive", "--stage", "resolve")

@@ -270,6 +270,12 @@ impl Check<'_> {
         gathered
     }
 
+    /// The version that is stored. A publication that failed at every attempt left the one before in force.
+    fn model_in_force(&self) -> u64 {
+        let first = self.models.first_key_value().map_or(0, |(version, _)| *version);
+        self.items(Table::Config).iter().find(|item| item.key.sk == "model").map_or(first, |item| item.version)
+    }
+
     fn scores(&mut self) {
         let homes: BTreeSet<Home> = self.items(Table::Accounts).iter().filter_map(|item| home_of(&item.key.pk)).collect();
         for home in homes {
@@ -290,7 +296,7 @@ impl Check<'_> {
                     record.merged_into
                 ));
             }
-            let last = self.models.last_key_value().map_or(0, |(version, _)| *version);
+            let last = self.model_in_force();
             if self.phase == Phase::Touched && (record.model, record.as_of) != (last, self.now.day()) {
                 self.say(format!(
                     "{home} was scored with model {} as of {}, not {last} as of {}",
