@@ -186,6 +186,16 @@ def publish(product: Product):
         time.sleep(0.2)
 
 
+def listed_as(product: Product, should):
+    """The scores in the list of accounts, which follows changes with a delay: as soon as they are these, at the latest after two minutes."""
+    deadline = time.monotonic() + 120
+    while True:
+        listed = {item["account_id"]: item["account_score"] for item in product.listed("/accounts")}
+        if listed == should or time.monotonic() > deadline:
+            return listed
+        time.sleep(0.2)
+
+
 def compare(product: Product, story: Story, directory):
     """Tries every ruleset on every account; answers how many scores and rules were compared, and the days on which."""
     theirs = story.by_the_other_engine(directory)
@@ -204,8 +214,8 @@ def compare(product: Product, story: Story, directory):
         # The first and the last are published, too, and lead to the same scores.
         if number in (0, RULESETS - 1):
             publish(product)
-            listed = {item["account_id"]: item["account_score"] for item in product.listed("/accounts")}
             should = {account_id(n): total(content, fired) for n, fired in enumerate(expected)}
+            listed = listed_as(product, should)
             if day_of(product) == story.today:
                 assert listed == should, f"seed {SEED}, ruleset {number}, published"
     assert len(points) > 40, f"there are hardly any scores: {points}"

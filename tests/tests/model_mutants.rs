@@ -19,7 +19,7 @@ use pipeline::{
     jobs::{JobKind, JobRecord, JobState},
     models::Models,
     records::STATE,
-    rulesets::{Change, Plan, PublishError, Started, Subject},
+    rulesets::{Change, Plan, PublishError, SETTLE_MS, Started, Subject},
 };
 use serde_json::{Value, json};
 use std::sync::{
@@ -71,6 +71,7 @@ bugs! {
     a_dry_run_takes_the_passing_of_days_for_the_work_of_the_draft: DryRunByStoredScores by a_draft_without_differences_changes_nobody;
     a_disqualified_account_stays_where_it_was_for_a_month: DisqualifiedKeptByHysteresis by the_disqualified_fall_at_once;
     a_past_moment_knows_what_happened_later: AsOfSeesTheFuture by the_past_is_told_as_it_was;
+    who_had_no_standing_when_a_publication_came_into_force_is_missed: FirstStandingBelieved by who_comes_meanwhile_is_scored_by_it;
 }
 
 #[test]
@@ -322,6 +323,32 @@ async fn the_disqualified_fall_at_once() -> Result<()> {
     world.clock.advance(1_000);
     world.take(vec![group("m2", "u1", "acct_1", json!({ "industry": "Finance" }), world.now()).build()]).await?;
     ensure!(level().await? == "low_priority", "who is disqualified is {}", level().await?);
+    Ok(())
+}
+
+/// A new account is scored by the rules before, and its level waits until the publication has gone through all standings.
+async fn who_comes_meanwhile_is_scored_by_it() -> Result<()> {
+    let (world, new) = (world().await?, "pinebarrow-foods.com");
+    let events = vec![identify("n1", "u9", &format!("ada@{new}"), start()).build()];
+    world.run(&world.resolver, world.message(events)).await?;
+    let change = drafted(&world, FIT, employees(60)).await?;
+    let touched = group("n2", "u9", new, json!({ "employees": 2_000 }), start()).build();
+    world.run(&world.resolver, world.message(vec![touched])).await?;
+    for message in world.touched() {
+        world.run(&world.scorer, message).await?;
+    }
+    let waiting = world.scored();
+    publish(&world, change).await?;
+    world.run_jobs().await?;
+    for message in waiting {
+        world.run(&world.leveler, message).await?;
+    }
+    ensure!(world.score_of(new).await?.account_score == 50, "it was not scored by the rules before");
+    world.clock.advance(SETTLE_MS + rescore::SETTLED_MS + 1);
+    world.rescorer.run().await?;
+    world.settle().await?;
+    let (score, old) = (world.score_of(new).await?.account_score, world.score_of(ACCOUNT).await?.account_score);
+    ensure!((score, old) == (60, 60), "{score} points where those who were there have {old}");
     Ok(())
 }
 

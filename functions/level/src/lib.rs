@@ -20,6 +20,7 @@ use pipeline::{
     models::Models,
     notify::Triggers,
     records::{CLOCK_DIFFERENCE_MS, JournalEntry, Standing, history_key, journal_key, lead_levels_key, standing_key, text},
+    rulesets::SETTLE_MS,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +32,8 @@ const ATTEMPTS: usize = 8;
 const ATTEMPTS_AT_THE_WHEEL: usize = 64;
 /// How long the journal is kept: longer than any list goes without a refresh.
 const JOURNAL_LIFE_MS: i64 = 2 * domain::DAY_MS;
+/// The version of a standing that was written once.
+const FIRST: u64 = 1;
 /// Homes in one entry of the journal.
 const JOURNAL_HOMES: usize = 500;
 
@@ -228,7 +231,7 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> S
                 Err(e) => {
                     tracing::warn!(stage = Self::NAME, workspace = %workspace, error = %e, source = e.source_text(), "what triggers wait for was not read");
                     let theirs = places.iter().filter(|(of, _)| of == workspace);
-                    failed.extend(theirs.map(|place| (place.clone(), e.to_string())));
+                    failed.extend(theirs.map(|place| (place.clone(), e.source_text())));
                 }
             }
         }
@@ -259,24 +262,29 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> S
                 Ok(None) => {}
                 Err(e) => {
                     tracing::warn!(stage = Self::NAME, account.id = %home, error = %e, source = e.source_text(), "a level was not recorded");
-                    failed.insert((workspace, home), e.to_string());
+                    failed.insert((workspace, home), e.source_text());
                 }
             }
         }
         for (workspace, standings) in standings {
+            if let Err(e) = self.look_for_publications(&workspace, &standings).await {
+                tracing::warn!(stage = Self::NAME, workspace = %workspace, error = %e, source = e.source_text(), "the model in force was not read");
+                failed.extend(standings.iter().map(|(home, _)| ((workspace.clone(), home.clone()), e.source_text())));
+                continue;
+            }
             if active(Mutant::PendingRemovedBeforeSend) {
                 for (home, standing) in standings.clone() {
                     let _ = self.remove_sent(&workspace, &home, standing).await;
                 }
             }
             if let Err(e) = self.publish(&workspace, &standings).await {
-                let reason = e.to_string();
+                let reason = e.source_text();
                 failed.extend(standings.iter().map(|(home, _)| ((workspace.clone(), home.clone()), reason.clone())));
                 continue;
             }
             for (home, standing) in standings {
                 if let Err(e) = self.remove_sent(&workspace, &home, standing).await {
-                    failed.insert((workspace.clone(), home), e.to_string());
+                    failed.insert((workspace.clone(), home), e.source_text());
                 }
             }
         }
@@ -285,6 +293,24 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> S
 }
 
 impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> Leveler<S, Q, C, E> {
+    /// A publication goes through the standings that are there when it comes into force; later ones are scored by what it published, unless a worker
+    /// still remembers the model before. So whose standing is its first is looked at after it was written, and scored once more when nobody
+    /// remembers that model any more. Done on every attempt: until something is written over it, a standing is its first.
+    async fn look_for_publications(&self, workspace: &WorkspaceId, standings: &[(Home, Versioned<Standing>)]) -> Result<(), StageError> {
+        let first: Vec<_> = standings.iter().filter(|(_, standing)| standing.version == FIRST).collect();
+        if first.is_empty() {
+            return Ok(());
+        }
+        let model = self.models.latest(workspace).await?;
+        let at = self.clock.now().plus_millis(SETTLE_MS);
+        for (home, standing) in first {
+            if standing.record.scored_by.unwrap_or(standing.record.model) < model.version() && !active(Mutant::FirstStandingBelieved) {
+                self.homes.store().write(put_due(workspace, home, at, 0)?).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Tells lists and dispatch. Done on every attempt, also when the standing was recorded by an earlier one.
     async fn publish(&self, workspace: &WorkspaceId, standings: &[(Home, Versioned<Standing>)]) -> Result<(), StageError> {
         let homes: Vec<Home> = standings.iter().map(|(home, _)| home.clone()).collect();
@@ -341,5 +367,11 @@ fn outcome(received: Received<AccountScored>, failed: &BTreeMap<Place, String>) 
         let one = |home: Home| AccountScored { workspace: message.workspace.clone(), homes: vec![home] };
         return Outcome::Split { retry: left.into_iter().map(one).collect(), reject: Vec::new() };
     }
-    Outcome::Failed(StageError::retry("some levels were not recorded"))
+    let cause = left.first().and_then(|home| failed.get(&(message.workspace.clone(), home.clone())));
+    Outcome::Failed(StageError::retry(format!(
+        "{} of {} levels were not recorded: {}",
+        left.len(),
+        message.homes.len(),
+        cause.map_or("", String::as_str)
+    )))
 }

@@ -135,7 +135,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Stage for Res
                     Ok(homes) => homes.0.into_iter().for_each(|(home, shards)| touched.add_shards(&work.workspace, home, shards)),
                     Err(e) if e.is_conflict() && patience == Patience::Little => contended.push(work),
                     Err(e) => {
-                        let reason = e.to_string();
+                        let reason = e.source_text();
                         tracing::warn!(stage = Self::NAME, identity.id = %work.identity.id(), error = %e, source = e.source_text(), "an identity's parcels were not folded");
                         for at in &work.messages {
                             failed.insert((*at, work.identity.id()), StageError::retry(reason.clone()));
@@ -145,7 +145,7 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Stage for Res
             }
             // Write, then send, on every attempt: also what was found to be done already is sent.
             if let Err(e) = send(&self.touched, touched).await {
-                unsent = Some(e.to_string());
+                unsent = Some(e.source_text());
             }
             work = std::mem::take(&mut contended);
         }

@@ -283,17 +283,18 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Stage for Scor
                 }
                 Err(e) => {
                     tracing::warn!(stage = Self::NAME, account.id = %home, error = %e, source = e.source_text(), "a home was not scored");
-                    failed.insert((workspace, home), e.to_string());
+                    failed.insert((workspace, home), e.source_text());
                 }
             }
         }
         // Write, then send, on every attempt: a home whose record needed no write may still wait for level.
         let messages = to_level.scored();
         let sent = if messages.is_empty() { Ok(()) } else { self.scored.send(messages).await };
+        let sent = sent.map_err(|e| StageError::from(e).source_text());
         let mut outcomes = Vec::with_capacity(batch.len());
         for received in batch {
             outcomes.push(match &sent {
-                Err(e) => Outcome::Failed(StageError::retry(e.to_string())),
+                Err(reason) => Outcome::Failed(StageError::retry(reason.clone())),
                 Ok(()) => self.finish(received, &failed, &ahead).await,
             });
         }
@@ -344,6 +345,12 @@ impl<S: Store + Clone, Q: Queue<AccountScored>, C: Clock + Clone> Scorer<S, Q, C
             };
             return Outcome::Split { retry: left.into_iter().map(one).collect(), reject: Vec::new() };
         }
-        Outcome::Failed(StageError::retry("some homes were not scored"))
+        let cause = left.first().and_then(|(home, _)| failed.get(&(message.workspace.clone(), (*home).clone())));
+        Outcome::Failed(StageError::retry(format!(
+            "{} of {} homes were not scored: {}",
+            left.len(),
+            message.homes.len(),
+            cause.map_or("", String::as_str)
+        )))
     }
 }

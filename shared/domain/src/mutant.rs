@@ -80,6 +80,8 @@ pub enum Mutant {
     DisqualifiedKeptByHysteresis,
     /// What is told of a past moment counts what happened since.
     AsOfSeesTheFuture,
+    /// Whoever is levelled for the first time was scored by the model in force.
+    FirstStandingBelieved,
 }
 
 impl Mutant {
@@ -87,7 +89,7 @@ impl Mutant {
     pub const GIANT: [Self; 3] = [Self::ShardForgotten, Self::OldSumBelieved, Self::VersionAfterSums];
 
     /// Deliberate bugs of editing and publishing the scoring model, which the fault simulator does not do. Each has a test of its own.
-    pub const MODEL: [Self; 9] = [
+    pub const MODEL: [Self; 10] = [
         Self::FoldBeforeSettle,
         Self::KeptPartsDropped,
         Self::PublishOnAnyVersion,
@@ -97,6 +99,7 @@ impl Mutant {
         Self::DryRunByStoredScores,
         Self::DisqualifiedKeptByHysteresis,
         Self::AsOfSeesTheFuture,
+        Self::FirstStandingBelieved,
     ];
 
     /// Every other deliberate bug.
