@@ -15,7 +15,7 @@ run: ## Build and start everything on this machine; prints where to go
 demo: ## Send a month of invented activity to the running server
 	cargo run --release --bin harpoon -- demo
 
-test: lint unit clients validate ## Set up what the tests need and run all of them
+test: lint unit clients cloud ## Set up what the tests need and run all of them
 
 lint: ## Formatting and lints
 	cargo fmt --all --check
@@ -31,7 +31,7 @@ clients: ## Real Segment clients, kill -9 and bad input against the running bina
 
 cloud: ## The template checked, and deployed with the real functions to a stand-in for AWS
 	cargo build --workspace --bin harpoon
-	scripts/build-functions.sh x86_64
+	scripts/build-functions.sh x86_64 $(or $(PROFILE),dev)
 	.venv-deploy/bin/python -m pytest tests/deploy -q
 
 bench: ## Benchmarks, in small; SIZE=full makes the figures of docs/performance.md
@@ -59,7 +59,7 @@ build: ## Build the functions for Lambda; ARCH=x86_64 instead of arm64
 
 validate: ## Check the template with SAM, cfn-lint, checkov and assertions of our own
 	scripts/setup-deploy.sh
-	.venv-deploy/bin/python -m pytest -q tests/deploy/test_validation.py tests/deploy/test_template.py tests/deploy/test_events.py tests/deploy/test_rights.py tests/deploy/test_documents.py
+	.venv-deploy/bin/python -m pytest -q tests/deploy/test_validation.py tests/deploy/test_template.py tests/deploy/test_events.py tests/deploy/test_rights.py tests/deploy/test_documents.py tests/deploy/test_roots.py
 
 deploy: build ## Deploy to AWS; STACK=name ARCH=x86_64 PARAMETERS="AlarmEmail=ops@example.com"
 	.venv-deploy/bin/python scripts/deploy.py --stack $(STACK) --arch $(ARCH) $(PARAMETERS)

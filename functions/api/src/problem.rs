@@ -116,7 +116,12 @@ impl Problem {
 
     /// 412: the client looked at something older.
     pub fn stale(revision: u64) -> Self {
-        Self::new(StatusCode::PRECONDITION_FAILED, format!("it is at revision {revision} by now; read it again"))
+        let detail = match revision {
+            // Nothing was made of it yet, or not any more.
+            0 => "it has no revision of its own by now; read it again".to_owned(),
+            revision => format!("it is at revision {revision} by now; read it again"),
+        };
+        Self::new(StatusCode::PRECONDITION_FAILED, detail)
     }
 
     /// 413.

@@ -1,6 +1,9 @@
 //! What rescore reads from its environment.
 
-use pipeline::environment::{Environment, EnvironmentError};
+use pipeline::{
+    environment::{Environment, EnvironmentError},
+    retention::Kept,
+};
 
 /// Rescore's configuration.
 #[derive(Debug, Clone)]
@@ -13,6 +16,8 @@ pub struct Config {
     pub resolve_queue_url: String,
     /// Where dispatch reads.
     pub dispatch_queue_url: String,
+    /// For how long the event log keeps what is stored in it from now on.
+    pub event_log_kept: Kept,
 }
 
 impl Config {
@@ -24,6 +29,7 @@ impl Config {
             score_queue_url: environment.required("HARPOON_SCORE_QUEUE_URL", "the score queue's URL")?,
             resolve_queue_url: environment.required("HARPOON_RESOLVE_QUEUE_URL", "the resolve queue's URL")?,
             dispatch_queue_url: environment.required("HARPOON_DISPATCH_QUEUE_URL", "the dispatch queue's URL")?,
+            event_log_kept: Kept::from_environment(&environment, "HARPOON_EVENT_LOG_MONTHS")?,
         })
     }
 }

@@ -12,6 +12,7 @@ use pipeline::{
     jobs::{DueJob, JobKind, JobRecord, JobState, Jobs, Phase},
     models::Models,
     parcels::Parcels,
+    retention::{Kept, note_retention},
     rulesets::Rulesets,
 };
 use std::{future::Future, time::Duration};
@@ -74,6 +75,7 @@ pub struct JobRunner<S, T, C> {
     pub(crate) jobs: Jobs<S, C>,
     pub(crate) touched: T,
     pub(crate) clock: C,
+    kept: Kept,
 }
 
 impl<S: Store + Clone, T, C: Clock + Clone> JobRunner<S, T, C> {
@@ -87,7 +89,15 @@ impl<S: Store + Clone, T, C: Clock + Clone> JobRunner<S, T, C> {
             jobs: Jobs::new(store, clock.clone()),
             touched,
             clock,
+            kept: Kept::default(),
         }
+    }
+
+    /// For so long the event log keeps what is stored in it, which is noted when it is new.
+    #[must_use]
+    pub fn keeping(mut self, kept: Kept) -> Self {
+        (self.kept, self.parcels) = (kept, self.parcels.kept_for(kept));
+        self
     }
 
     /// Whether a chunk that began at a moment has taken long enough.
@@ -99,7 +109,9 @@ impl<S: Store + Clone, T, C: Clock + Clone> JobRunner<S, T, C> {
 impl<S: Store + Clone, T: Queue<AccountTouched> + Queue<EventsReceived>, C: Clock + Clone> JobRunner<S, T, C> {
     /// Works for about so long, as long as there are jobs that are not over. A job whose next chunk comes later is left to the next run.
     pub async fn run(&self, budget: Duration) -> Result<(), StageError> {
-        let end = self.clock.now().plus_millis(i64::try_from(budget.as_millis()).unwrap_or(i64::MAX));
+        let began = self.clock.now();
+        let end = began.plus_millis(i64::try_from(budget.as_millis()).unwrap_or(i64::MAX));
+        note_retention(self.homes.store(), self.kept, began).await?;
         loop {
             let worked = self.round().await?;
             if self.clock.now() >= end {

@@ -20,7 +20,7 @@ async fn main() -> Result<(), aws::LambdaError> {
     let store = clients.store(&config.table_prefix);
     let (touched, changed) = (clients.queue(&config.score_queue_url), clients.queue(&config.dispatch_queue_url));
     let outlets = Outlets { score: clients.queue(&config.score_queue_url), resolve: clients.queue(&config.resolve_queue_url) };
-    let jobs = JobRunner::new(store.clone(), outlets, SystemClock);
+    let jobs = JobRunner::new(store.clone(), outlets, SystemClock).keeping(config.event_log_kept);
     let metrics = Metrics::of_process();
     let rescorer = Rescorer::new(store, touched, changed, SystemClock).with_counters(metrics.counters().clone());
     let (rescorer, jobs) = (&rescorer, &jobs);

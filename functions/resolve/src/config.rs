@@ -1,6 +1,9 @@
 //! What resolve reads from its environment.
 
-use pipeline::environment::{Environment, EnvironmentError};
+use pipeline::{
+    environment::{Environment, EnvironmentError},
+    retention::Kept,
+};
 
 /// Resolve's configuration.
 #[derive(Debug, Clone)]
@@ -15,6 +18,8 @@ pub struct Config {
     pub dead_queue_url: String,
     /// After how many receives the queue itself gives a message up, as its redrive policy says.
     pub max_receives: u32,
+    /// For how long the event log keeps what is stored in it from now on.
+    pub event_log_kept: Kept,
 }
 
 impl Config {
@@ -27,6 +32,7 @@ impl Config {
             score_queue_url: environment.required("HARPOON_SCORE_QUEUE_URL", "the score queue's URL")?,
             dead_queue_url: environment.required("HARPOON_RESOLVE_DEAD_QUEUE_URL", "the URL of the resolve queue's dead queue")?,
             max_receives: environment.number("HARPOON_MAX_RECEIVES", "the queue's maxReceiveCount, a whole number")?,
+            event_log_kept: Kept::from_environment(&environment, "HARPOON_EVENT_LOG_MONTHS")?,
         })
     }
 }

@@ -14,7 +14,7 @@ use domain::{
 use futures::{StreamExt, stream};
 use pipeline::{
     AccountTouched, Clock, Events, EventsReceived, Homes, Outcome, Parcel, Queue, Received, Stage, StageError, Store, homes::HomeStore,
-    models::Models, parcels::Parcels,
+    models::Models, parcels::Parcels, retention::Kept,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -63,6 +63,13 @@ impl<S: Store + Clone, Q: Queue<AccountTouched>, C: Clock + Clone> Resolver<S, Q
             clock,
             known: accounts::KnownAccounts::default(),
         }
+    }
+
+    /// Keeps for so long what it stores in the event log.
+    #[must_use]
+    pub fn keeping(mut self, kept: Kept) -> Self {
+        self.parcels = self.parcels.kept_for(kept);
+        self
     }
 
     /// Stores parcels as they are, for measurements.

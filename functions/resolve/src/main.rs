@@ -13,7 +13,7 @@ async fn main() -> Result<(), aws::LambdaError> {
     let config = or_explain(Config::from_env(), CalledBy::Events).await?;
     let clients = AwsClients::from_env().await;
     let store = clients.store(&config.table_prefix);
-    let resolver = Resolver::new(store, clients.queue(&config.score_queue_url), SystemClock);
+    let resolver = Resolver::new(store, clients.queue(&config.score_queue_url), SystemClock).keeping(config.event_log_kept);
     let dead = clients.dead_queue(&config.dead_queue_url, config.max_receives);
     aws::serve_queue(resolver, clients.queue(&config.resolve_queue_url), dead, Metrics::of_process()).await
 }

@@ -33,10 +33,14 @@ impl<'v> Environment<'v> {
         Self(Box::new(variable))
     }
 
+    /// A variable that may be set.
+    pub fn optional(&self, name: &str) -> Option<String> {
+        (self.0)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
+    }
+
     /// A variable that must be set.
     pub fn required(&self, name: &'static str, expected: &'static str) -> Result<String, EnvironmentError> {
-        let value = (self.0)(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
-        value.ok_or(EnvironmentError { name, expected })
+        self.optional(name).ok_or(EnvironmentError { name, expected })
     }
 
     /// A whole number that must be set.

@@ -23,6 +23,7 @@ pub mod records;
 pub mod refold;
 pub mod rehearse;
 pub mod reread;
+pub mod retention;
 pub mod rulesets;
 pub mod scoring;
 pub mod secrets;

@@ -4,6 +4,7 @@ use crate::{
     messages::{Parcel, Rejected},
     pack::{pack, unpack, unpacked},
     records::{parcel_key, parcel_partition, rejected_key, sealed_key, segment_key, text},
+    retention::{Kept, retention},
     state_body,
     store::{Body, Condition, Consistency, Item, Query, Store, StoreError, Table, Write},
 };
@@ -13,8 +14,6 @@ use domain::{
     state::{IdentityState, Left, RETRY_SPAN_MS, SPILL_LIFE_MS, Sealed, Segment, SegmentName, Spilled},
 };
 
-/// How long parcels are kept: 25 months.
-pub const PARCEL_LIFE_MS: i64 = 761 * DAY_MS;
 /// How long rejected events are kept.
 pub const REJECTED_LIFE_MS: i64 = 90 * DAY_MS;
 
@@ -37,6 +36,7 @@ pub struct StoredParcel {
 pub struct Parcels<S> {
     store: S,
     compress: bool,
+    kept: Kept,
 }
 
 fn corrupt(item: &Item, what: &'static str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
@@ -62,9 +62,21 @@ fn read_segment(item: &Item) -> Result<Segment, StoreError> {
 }
 
 impl<S: Store> Parcels<S> {
-    /// Over this store.
-    pub const fn new(store: S) -> Self {
-        Self { store, compress: true }
+    /// Over this store; parcels are kept as long as nothing else is said.
+    pub fn new(store: S) -> Self {
+        Self { store, compress: true, kept: Kept::default() }
+    }
+
+    /// Keeps for so long what is stored from now on.
+    #[must_use]
+    pub const fn kept_for(mut self, kept: Kept) -> Self {
+        self.kept = kept;
+        self
+    }
+
+    /// Since when the log is whole: what happened since then is in it.
+    pub async fn whole_since(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        Ok(retention(&self.store).await?.whole_since(now))
     }
 
     /// Stores parcels as they are: what folding costs is measured without what compression costs.
@@ -81,7 +93,7 @@ impl<S: Store> Parcels<S> {
         let json = parcel.events.json().map_err(|e| refused(Box::new(e)))?;
         let plain = json.as_bytes();
         let packed = if self.compress { pack(plain).map_err(|e| refused(Box::new(e)))? } else { unpacked(plain) };
-        let item = Item { key, version: 1, body: Body::Bytes(packed), expires_at: Some(batch.at().plus_millis(PARCEL_LIFE_MS)) };
+        let item = Item { key, version: 1, body: Body::Bytes(packed), expires_at: Some(batch.at().plus_millis(self.kept.millis())) };
         match self.store.write(Write::Put(item, Condition::Absent)).await {
             Err(e) if !e.is_conflict() => Err(e),
             _ => Ok(()),
@@ -197,7 +209,7 @@ impl<S: Store> Parcels<S> {
     pub async fn seal(&self, workspace: &WorkspaceId, sealed: Sealed, sum: &IdentityState) -> Result<(), StoreError> {
         let key = sealed_key(workspace, &sum.identity.id(), sealed);
         let body = Body::Bytes(state_body::encode(sum).map_err(|e| StoreError::Refused { source: Box::new(e) })?);
-        let expires_at = Some(sealed.until.at().plus_millis(PARCEL_LIFE_MS));
+        let expires_at = Some(sealed.until.at().plus_millis(self.kept.millis()));
         self.store.write(Write::Put(Item { key, version: 1, body, expires_at }, Condition::Always)).await
     }
 

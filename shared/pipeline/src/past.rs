@@ -6,8 +6,9 @@ use crate::{
     clock::Clock,
     homes::{Gathered, HomeStore, StoredState},
     models::Models,
-    parcels::{PARCEL_LIFE_MS, Parcels},
+    parcels::Parcels,
     records::{from_item, history_partition},
+    retention::retention,
     store::{Consistency, Query, Store, StoreError, Table},
 };
 use domain::{
@@ -107,7 +108,7 @@ pub async fn gather<S: Store + Clone, C: Clock>(
     at: Timestamp,
     now: Timestamp,
 ) -> Result<Past, PastError> {
-    let begins = now.plus_millis(-PARCEL_LIFE_MS);
+    let begins = retention(store).await?.holds_since(now);
     if at < begins {
         return Err(PastError::TooOld { begins });
     }

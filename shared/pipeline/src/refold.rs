@@ -2,12 +2,12 @@
 
 use crate::{
     homes::{HomeStore, StoredState, put_due, put_state, unchanged},
-    parcels::{PARCEL_LIFE_MS, Parcels, StoredParcel},
+    parcels::{Parcels, StoredParcel},
     records::IdentityMapping,
     store::{Consistency, Store, StoreError},
 };
 use domain::{
-    DAY_MS, Event, IdentityId, Timestamp, WorkspaceId,
+    Event, IdentityId, Timestamp, WorkspaceId,
     model::Model,
     state::{IdentityState, Refolded},
 };
@@ -113,7 +113,7 @@ impl<S: Store + Clone> Places<'_, S> {
         let Refolded { mut state, sealed } = again.finish();
         if state.facts.count < stored.state.facts.count {
             // The log does not reach back to the beginning: what was stated before it can't be read again.
-            state.facts.fields.merge_all(&stored.state.facts.fields.before(log_begins(now)));
+            state.facts.fields.merge_all(&stored.state.facts.fields.before(self.parcels.whole_since(now).await?));
         }
         if !differs(&stored, &state) {
             return Ok(Counted::Already);
@@ -134,9 +134,4 @@ impl<S: Store + Clone> Places<'_, S> {
         }
         Ok(Counted::Anew)
     }
-}
-
-/// Since when the log is whole: with a little room, because a parcel's events are older than it is.
-pub fn log_begins(now: Timestamp) -> Timestamp {
-    now.plus_millis(2 * DAY_MS - PARCEL_LIFE_MS)
 }

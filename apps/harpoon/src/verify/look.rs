@@ -5,12 +5,11 @@ use super::{
     replay::{Allowed, Replay, differences, lacks},
     report::{Fault, Subject},
 };
-use domain::{DAY_MS, Home, IdentityId, IdentityKind, Timestamp, WorkspaceId, facts::Facts, hash64, mail::WebDomain, model::Model};
+use domain::{Home, IdentityId, IdentityKind, Timestamp, WorkspaceId, facts::Facts, hash64, mail::WebDomain, model::Model};
 use futures::{StreamExt, TryStreamExt, stream};
 use pipeline::{
     Clock, Consistency, Key, Query, Store, StoreError, Table, Versioned,
     homes::{Gathered, StoredState},
-    parcels::PARCEL_LIFE_MS,
     records::{IdentityMapping, SHARDS, ScoreRecord, Standing, due_key, due_partition, from_item, identity_key},
 };
 use std::{
@@ -132,7 +131,9 @@ impl<S: Store + Clone, C: Clock + Clone> Auditor<S, C> {
         let replay = self.replay(workspace, stored.identity, Some(&mapping.record), model).await?;
         // Until a mapping is applied, what was stored before it was published stays as it was read.
         let other_mapping = !model.document.is_mapping_applied();
-        let log_begins = self.clock.now().plus_millis(2 * DAY_MS - PARCEL_LIFE_MS);
+        // Only a state that knows more than the log may know it from before the log begins.
+        let asked = stored.state.facts.count > replay.facts.count;
+        let log_begins = if asked { self.parcels.whole_since(self.clock.now()).await? } else { Timestamp::default() };
         let what = differences(&stored.state.facts, &replay.facts, Allowed { log_begins, other_mapping });
         let (held, logged) = (stored.state.facts.count, replay.facts.count);
         let mut faults = Vec::new();

@@ -97,7 +97,10 @@ fn content(kind: RulesetKind, value: Option<&Value>, name: Option<&str>) -> Resu
     };
     let mut value = value.clone();
     if let (Some(map), Some(name)) = (value.as_object_mut(), name) {
-        map.insert("name".to_owned(), name.into());
+        let own = map.entry("name").or_insert_with(|| name.into());
+        if own != name {
+            return Err(single(Fault::at("/content/name", "must be the same as /name, or be left out")));
+        }
     }
     Content::read(kind, &value).map_err(|problems| below("/content", problems))
 }

@@ -2,7 +2,7 @@
 
 use super::{Deed, refused, tag, view::RulesetView};
 use crate::{
-    ATTEMPTS, Api, Ports,
+    Api, Ports,
     auth::{By, Caller, Named},
     body::Large as Body,
     etag::IfMatch,
@@ -18,6 +18,9 @@ use domain::{
 use http::{StatusCode, Uri};
 use pipeline::rulesets::{PublishError, Ruleset};
 use std::sync::Arc;
+
+/// How often an edit is tried again when somebody else edited in between: of many at once one gets through at a time.
+const EDITS: usize = 50;
 
 /// Which ruleset is to be edited, by whom, and what that person looked at.
 #[derive(Debug)]
@@ -38,7 +41,7 @@ impl<P: Ports> Api<P> {
         change: impl Fn(&mut Content) -> Result<T, Problem>,
     ) -> Result<(Ruleset, T), Problem> {
         let Edit { workspace, by, kind, id, looked_at } = *edit;
-        for _ in 0..ATTEMPTS {
+        for _ in 0..EDITS {
             let ruleset = self.ruleset_named(workspace, kind, id).await?;
             looked_at.check(&tag(&ruleset), ruleset.revision())?;
             let mut content = ruleset.editable().cloned().ok_or_else(Problem::internal)?;

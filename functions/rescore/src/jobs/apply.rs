@@ -14,7 +14,7 @@ use pipeline::{
     AccountTouched, Clock, Consistency, EventsReceived, Parcel, Queue, StageError, Store, StoreError, Versioned,
     homes::StoredState,
     jobs::{Cursor, JobKind, JobRecord, JobState, Phase},
-    refold::{Counted, log_begins, reread},
+    refold::{Counted, reread},
     reread::{Stated, collect, replace, set_apart},
     rulesets::PublishError,
     walk,
@@ -57,6 +57,8 @@ struct Looking<'a> {
     model: &'a Model,
     /// Whether it is the first pass over all homes.
     first: bool,
+    /// Since when the log is whole, where that matters.
+    log_begins: Timestamp,
     began: Timestamp,
 }
 
@@ -106,7 +108,9 @@ impl<S: Store + Clone, T: Queue<AccountTouched> + Queue<EventsReceived>, C: Cloc
     /// Works on a page of homes, as long as there is time. A home with more identities than there is time for is gone on with in the next chunk.
     async fn some(&self, workspace: &WorkspaceId, record: &JobRecord, phase: Phase, model: &Model) -> Result<Worked, StageError> {
         let mut sums = gathered(record);
-        let looking = Looking { workspace, record, phase, model, first: sums.passes == 0, began: self.clock.now() };
+        let began = self.clock.now();
+        let log_begins = if phase == Phase::Replace { self.parcels.whole_since(began).await? } else { began };
+        let looking = Looking { workspace, record, phase, model, first: sums.passes == 0, log_begins, began };
         let page = walk::page(self.homes.store(), workspace, &record.cursor, PAGE).await?;
         let mut next = page.next;
         let (mut before, mut seen, mut handed) = (record.cursor.clone(), 0_u64, 0);
@@ -166,7 +170,7 @@ impl<S: Store + Clone, T: Queue<AccountTouched> + Queue<EventsReceived>, C: Cloc
         match (looking.phase, home.account()) {
             (Phase::SetApart, Some(account)) => set_apart(&self.homes, workspace, account).await?,
             (Phase::Replace, Some(account)) => {
-                let changed = replace(&self.homes, workspace, job, account, log_begins(now), now).await?;
+                let changed = replace(&self.homes, workspace, job, account, looking.log_begins, now).await?;
                 return Ok(OfHome { done: u64::from(changed), ..OfHome::default() });
             }
             (Phase::Fold | Phase::Place, _) => return self.of_identities(looking, home, from).await,
