@@ -7,6 +7,10 @@ use futures::future::join_all;
 use pipeline::{AccountScored, Queue, QueueError};
 use std::collections::BTreeMap;
 
+/// The names of all clauses, so that whoever runs a part of them can tell that none was forgotten.
+pub const CLAUSES: &[&str] =
+    crate::clause_names!(everything_sent_is_delivered, concurrent_senders_lose_nothing, an_oversize_message_is_refused);
+
 /// A message about this account.
 pub fn message(account: &str) -> AccountScored {
     AccountScored { workspace: WorkspaceId::new("main").unwrap(), homes: vec![Home::Account(AccountId::new(account).unwrap())] }
@@ -59,4 +63,15 @@ pub async fn an_oversize_message_is_refused<Q: Queue<AccountScored>>(queue: &Q) 
     large.homes = (0..2_000).map(|n| Home::Account(AccountId::new(&format!("account-of-a-long-name-{n:06}")).unwrap())).collect();
     let refused = queue.send(vec![large]).await;
     assert!(matches!(&refused, Err(QueueError::Refused { reason }) if reason.contains("at most 65536 fit")), "{refused:?}");
+}
+
+#[cfg(test)]
+mod tests {
+    /// A clause that is not listed would be missed by nobody.
+    #[test]
+    fn every_clause_is_listed() {
+        let begun = include_str!("queue.rs").lines().filter_map(|line| line.strip_prefix("pub async fn "));
+        let written: Vec<&str> = begun.filter_map(|rest| rest.split('<').next()).collect();
+        assert_eq!(written, super::CLAUSES);
+    }
 }

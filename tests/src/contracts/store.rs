@@ -11,12 +11,11 @@ use futures::future::join_all;
 use pipeline::{Body, Condition, Consistency, Item, Key, Query, Scan, Store, StoreError, Table, Write};
 use std::collections::BTreeSet;
 
-/// Runs every clause of the contract as a test of its own. The expression makes a store, or a pair of a store and what must
-/// outlive it.
+/// Hands all clauses to another macro of this crate, behind what is given for it. They are listed here and nowhere else.
 #[macro_export]
-macro_rules! store_contract {
-    ($make:expr) => {
-        $crate::store_contract!($make;
+macro_rules! every_store_clause {
+    ($next:ident!($($given:tt)*)) => {
+        $crate::$next! { $($given)*
             an_item_is_read_as_it_was_written,
             what_is_not_there_is_not_an_error,
             tables_and_partitions_do_not_mix,
@@ -48,9 +47,18 @@ macro_rules! store_contract {
             one_of_many_conditional_writers_wins,
             no_write_is_lost_between_readers_that_write_back,
             one_of_many_transactions_over_the_same_items_wins
-        );
+        }
     };
-    ($make:expr; $($clause:ident),+) => {
+}
+
+/// Runs every clause of the contract as a test of its own, or those that are named. The expression makes a store, or a pair of
+/// a store and what must outlive it.
+#[macro_export]
+macro_rules! store_contract {
+    ($make:expr) => {
+        $crate::every_store_clause!(store_contract!($make;));
+    };
+    ($make:expr; $($clause:ident),+ $(,)?) => {
         $(
             #[tokio::test]
             async fn $clause() {
@@ -60,6 +68,17 @@ macro_rules! store_contract {
         )+
     };
 }
+
+/// The names of clauses.
+#[macro_export]
+macro_rules! clause_names {
+    ($($clause:ident),+ $(,)?) => {
+        &[$(stringify!($clause)),+]
+    };
+}
+
+/// The names of all clauses, so that whoever runs a part of them can tell that none was forgotten.
+pub const CLAUSES: &[&str] = every_store_clause!(clause_names!());
 
 fn key(pk: &str, sk: &str) -> Key {
     Key::new(Table::Accounts, pk, sk)
@@ -552,4 +571,15 @@ pub async fn one_of_many_transactions_over_the_same_items_wins<S: Store>(store: 
     let won = winners[0].to_string();
     assert_eq!(read(store, &one).await, Some(item(&one, 1, &won)));
     assert_eq!(read(store, &two).await, Some(item(&two, 1, &won)));
+}
+
+#[cfg(test)]
+mod tests {
+    /// A clause that is not listed would be run by nobody.
+    #[test]
+    fn every_clause_is_listed() {
+        let begun = include_str!("store.rs").lines().filter_map(|line| line.strip_prefix("pub async fn "));
+        let written: Vec<&str> = begun.filter_map(|rest| rest.split('<').next()).collect();
+        assert_eq!(written, super::CLAUSES);
+    }
 }
