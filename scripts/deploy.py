@@ -6,20 +6,17 @@ protected is protected against being deleted, too. Region and credentials are th
 """
 
 import argparse
+import datetime
+import json
 import pathlib
 import subprocess
 import sys
 
 import boto3
+import stacks
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOOLS = pathlib.Path(sys.executable).parent
-
-
-def outputs(cloudformation, stack: str) -> dict[str, str]:
-    """What a deployed stack says of itself."""
-    (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
-    return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
 
 
 def has_key(dynamodb, table: str) -> bool:
@@ -33,6 +30,38 @@ def has_key(dynamodb, table: str) -> bool:
     return any(page["Count"] for page in pages)
 
 
+def sam_deploy(stack: str, parameters: list[str]) -> int:
+    """Creates or updates the stack; answers what SAM ended with."""
+    command = ["deploy", "--template-file", "infra/template.yaml", "--config-file", ROOT / "infra" / "samconfig.toml"]
+    command += ["--stack-name", stack, "--s3-prefix", stack, "--no-progressbar", "--parameter-overrides", *parameters]
+    return subprocess.run([TOOLS / "sam", *command], cwd=ROOT, check=False).returncode
+
+
+def create(stack: str, parameters: list[str]) -> int:
+    """Makes the stack. What is protected stays when making it fails, and is in the way of the next attempt; so nothing is protected
+    until everything stands."""
+    protection = [text for text in parameters if text.startswith("Protect=")] or ["Protect=true"]
+    others = [text for text in parameters if not text.startswith("Protect=")]
+    code = sam_deploy(stack, [*others, "Protect=false"])
+    if code or protection[-1] == "Protect=false":
+        return code
+    print("\nEverything stands. Now it is protected.")
+    return sam_deploy(stack, [*others, protection[-1]])
+
+
+def keep_template(cloudformation, stack: str) -> str | None:
+    """Puts the template in force beside the uploads, to roll back to; answers its address."""
+    bucket = stacks.uploads(cloudformation)
+    if bucket is None:
+        return None
+    body = cloudformation.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
+    text = body if isinstance(body, str) else json.dumps(body)
+    key = f"{stack}/before-{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H%M%SZ}.template"
+    s3 = boto3.client("s3")
+    s3.put_object(Bucket=bucket, Key=key, Body=text.encode())
+    return f"https://{bucket}.s3.{s3.meta.region_name}.amazonaws.com/{key}"
+
+
 def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--stack", default="harpoon")
@@ -42,40 +71,38 @@ def main() -> int:
     wrong = [text for text in given.parameters if "=" not in text]
     if wrong:
         arguments.error(f"`{wrong[0]}` is no PARAMETER=VALUE")
-
-    deployed = subprocess.run(
-        [
-            TOOLS / "sam",
-            "deploy",
-            "--template-file",
-            "infra/template.yaml",
-            "--config-file",
-            ROOT / "infra" / "samconfig.toml",
-            "--stack-name",
-            given.stack,
-            "--s3-prefix",
-            given.stack,
-            "--no-progressbar",
-            "--parameter-overrides",
-            f"Architecture={given.arch}",
-            *given.parameters,
-        ],
-        cwd=ROOT,
-        check=False,
-    )
-    if deployed.returncode:
-        return deployed.returncode
+    parameters = [f"Architecture={given.arch}", *given.parameters]
 
     cloudformation = boto3.client("cloudformation")
-    said = outputs(cloudformation, given.stack)
+    before = None
+    found = stacks.describe(cloudformation, given.stack)
+    if found and found["StackStatus"] in stacks.NEVER_STOOD:
+        print(f"{given.stack} never stood: {found['StackStatus']}. What is left of that attempt is removed first.")
+        failed = stacks.delete(cloudformation, given.stack)
+        if failed:
+            print("deploy: these could not be deleted; mend the reason and run this again:", *failed, sep="\n  ", file=sys.stderr)
+            return 1
+        found = None
+    if found is None:
+        code = create(given.stack, parameters)
+    else:
+        before = keep_template(cloudformation, given.stack)
+        code = sam_deploy(given.stack, parameters)
+    if code:
+        return code
+
+    said = stacks.outputs(stacks.describe(cloudformation, given.stack))
     protect = said["Protection"] == "true"
     cloudformation.update_termination_protection(StackName=given.stack, EnableTerminationProtection=protect)
     print(f"\nTracking calls  {said['TrackingUrl'].rstrip('/')}/v1\nAPI             {said['ApiUrl']}/api/v1\nDashboard       {said['DashboardUrl']}")
     print(f"Protected       {'yes' if protect else 'no: `make destroy` deletes the data'}")
+    if before:
+        print(f"Before it       {before} (to roll back to)")
     if not has_key(boto3.client("dynamodb"), f"{said['TablePrefix']}config"):
         print("\nNobody has a key yet. Make a write key and an API token; each is shown once:")
         for kind in ("write-key", "api-token"):
-            print(f"  target/release/harpoon key create --aws --prefix {said['TablePrefix']} --workspace main --kind {kind}")
+            key = f"key create --aws --prefix {said['TablePrefix']} --workspace main --kind {kind}"
+            print(f"  cargo run --release --bin harpoon -- {key}")
     return 0
 
 

@@ -7,53 +7,19 @@ anything of it is left. Running it again goes on where it stopped.
 
 import argparse
 import sys
-import time
 
 import boto3
-from botocore.exceptions import ClientError
+import stacks
 
-#: Stack states in which nothing happens.
-AT_REST = ("_COMPLETE", "_FAILED")
-
-
-def describe(cloudformation, stack: str) -> dict | None:
-    """The stack as it is, or nothing when it is gone."""
-    try:
-        (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
-    except ClientError as error:
-        if "does not exist" in str(error):
-            return None
-        raise
-    return None if found["StackStatus"] == "DELETE_COMPLETE" else found
-
-
-def delete(cloudformation, stack: str) -> list[str]:
-    """Deletes the stack and waits; answers what could not be deleted."""
-    found = describe(cloudformation, stack)
-    if found is None:
-        return []
-    stack_id = found["StackId"]
-    cloudformation.update_termination_protection(StackName=stack, EnableTerminationProtection=False)
-    cloudformation.delete_stack(StackName=stack)
-    print(f"Deleting {stack} …")
-    while (found := describe(cloudformation, stack_id)) and not (
-        found["StackStatus"].startswith("DELETE") and found["StackStatus"].endswith(AT_REST)
-    ):
-        time.sleep(2)
-    if found is None:
-        return []
-    events = cloudformation.describe_stack_events(StackName=stack_id)["StackEvents"]
-    return [
-        f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}"
-        for event in events
-        if event["ResourceStatus"] == "DELETE_FAILED"
-    ]
+#: What the names of a deployment's parts end in.
+QUEUES = [f"{stage}{dead}" for stage in ("resolve", "score", "level", "dispatch") for dead in ("", "-dead")]
+TABLES = ["config", "accounts", "events", "deliveries"]
+FUNCTIONS = ["ingest", "resolve", "score", "level", "dispatch", "rescore", "api"]
 
 
 def remove_uploads(cloudformation, s3, stack: str) -> int:
-    """Removes the packages that were uploaded for the stack; answers how many."""
-    tools = describe(cloudformation, "aws-sam-cli-managed-default")
-    bucket = next((o["OutputValue"] for o in (tools or {}).get("Outputs", []) if o["OutputKey"] == "SourceBucket"), None)
+    """Removes the packages and templates that were uploaded for the stack; answers how many."""
+    bucket = stacks.uploads(cloudformation)
     if bucket is None:
         return 0
     removed = 0
@@ -64,19 +30,30 @@ def remove_uploads(cloudformation, s3, stack: str) -> int:
     return removed
 
 
-def left(stack: str) -> list[str]:
-    """What still has a name of this stack."""
-    found = []
-    queues = boto3.client("sqs").list_queues(QueueNamePrefix=f"{stack}-").get("QueueUrls", [])
-    found += [f"queue {url.rsplit('/', 1)[-1]}" for url in queues]
-    for page in boto3.client("dynamodb").get_paginator("list_tables").paginate():
-        found += [f"table {name}" for name in page["TableNames"] if name.startswith(f"{stack}-")]
-    for page in boto3.client("lambda").get_paginator("list_functions").paginate():
-        found += [f"function {f['FunctionName']}" for f in page["Functions"] if f["FunctionName"].startswith(f"{stack}-")]
-    for prefix in (f"/aws/lambda/{stack}-", f"/aws/vendedlogs/{stack}-"):
-        for page in boto3.client("logs").get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix):
-            found += [f"log group {group['logGroupName']}" for group in page["logGroups"]]
-    return found
+def names(stack: str, restored: str) -> dict[str, list[str]]:
+    """The names of a deployment's parts, restored tables included."""
+    return {
+        "queue": [f"{stack}-{queue}" for queue in QUEUES],
+        "table": [f"{stack}-{before}{table}" for before in ("", f"{restored}-")[: 1 + bool(restored)] for table in TABLES],
+        "function": [f"{stack}-{function}" for function in FUNCTIONS],
+        "log group": [f"/aws/vendedlogs/{stack}-http", *(f"/aws/lambda/{stack}-{function}" for function in FUNCTIONS)],
+    }
+
+
+def left(stack: str, restored: str) -> list[str]:
+    """What still has a name of this stack. Other stacks may have names that begin as its name does."""
+
+    def pages(client: str, operation: str, member: str, **options) -> list:
+        return [item for page in boto3.client(client).get_paginator(operation).paginate(**options) for item in page.get(member, [])]
+
+    groups = [pages("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=f"/aws/{kind}/{stack}-") for kind in ("lambda", "vendedlogs")]
+    there = {
+        "queue": {url.rsplit("/", 1)[-1] for url in pages("sqs", "list_queues", "QueueUrls", QueueNamePrefix=f"{stack}-")},
+        "table": set(pages("dynamodb", "list_tables", "TableNames")),
+        "function": {function["FunctionName"] for function in pages("lambda", "list_functions", "Functions")},
+        "log group": {group["logGroupName"] for found in groups for group in found},
+    }
+    return [f"{kind} {name}" for kind, own in names(stack, restored).items() for name in own if name in there[kind]]
 
 
 def main() -> int:
@@ -86,9 +63,10 @@ def main() -> int:
     given = arguments.parse_args()
     cloudformation = boto3.client("cloudformation")
 
-    found = describe(cloudformation, given.stack)
+    found = stacks.describe(cloudformation, given.stack)
     parameters = {p["ParameterKey"]: p["ParameterValue"] for p in (found or {}).get("Parameters", [])}
-    if parameters.get("Protect") == "true":
+    # One that never stood holds no data, and can't be updated any more.
+    if found and parameters.get("Protect") == "true" and found["StackStatus"] not in stacks.NEVER_STOOD:
         print(
             f"destroy: {given.stack} is protected, nothing was deleted. To delete its data for good, first run:\n"
             f"  make deploy STACK={given.stack} PARAMETERS=Protect=false",
@@ -99,14 +77,14 @@ def main() -> int:
         print("destroy: nothing was deleted", file=sys.stderr)
         return 1
 
-    failed = delete(cloudformation, given.stack)
+    failed = stacks.delete(cloudformation, given.stack)
     if failed:
         print("destroy: these could not be deleted; mend the reason and run this again:", *failed, sep="\n  ", file=sys.stderr)
         return 1
     removed = remove_uploads(cloudformation, boto3.client("s3"), given.stack)
-    still = left(given.stack)
+    still = left(given.stack, parameters.get("RestoredTables", ""))
     if still:
-        print("destroy: the stack is gone, but these have its name; look whose they are:", *still, sep="\n  ", file=sys.stderr)
+        print("destroy: the stack is gone, but these have its name; delete what nobody needs:", *still, sep="\n  ", file=sys.stderr)
         return 1
     print(f"{given.stack} is gone, with {removed} uploaded files. Its key is deleted after a waiting time that KMS demands.")
     return 0

@@ -1,5 +1,6 @@
 """What the tests share: a stand-in for AWS, and a deployment on it."""
 
+import contextlib
 import dataclasses
 import http.server
 import json
@@ -40,6 +41,32 @@ def wait_for(what: str, look, seconds: float = PATIENCE_SECONDS):
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
+
+
+@contextlib.contextmanager
+def server(what: str, command: list, health: str, log: pathlib.Path):
+    """A server of somebody else's beside its log, from its first answer at `health` on. Nothing of AWS or its own in the environment reaches it."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "MOTO_"))}
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment, cwd=log.parent)
+
+    def answers():
+        assert process.poll() is None, f"{what} ended: {log.read_text(errors='replace')[-2000:]}"
+        try:
+            return requests.get(health, timeout=2).ok
+        except requests.ConnectionError:
+            return False
+
+    try:
+        wait_for(f"{what} answers", answers)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 @dataclasses.dataclass
@@ -89,33 +116,10 @@ class StandIn:
 def stand_in(tmp_path_factory):
     directory = tmp_path_factory.mktemp("stand-in")
     port, log = free_port(), directory / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, pathlib.Path(__file__).parent / "stand_in.py", str(port), str(directory)],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={key: value for key, value in os.environ.items() if not key.startswith("AWS_")},
-            cwd=directory,
-        )
     running = StandIn(port, directory, log)
-
-    def answers():
-        assert process.poll() is None, f"the stand-in ended: {log.read_text(errors='replace')[-2000:]}"
-        try:
-            return requests.get(f"{running.endpoint}/_ministack/health", timeout=2).ok
-        except requests.ConnectionError:
-            return False
-
-    try:
-        wait_for("the stand-in for AWS answers", answers)
+    command = [sys.executable, pathlib.Path(__file__).parent / "stand_in.py", str(port), str(directory)]
+    with server("the stand-in for AWS", command, f"{running.endpoint}/_ministack/health", log):
         yield running
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 @dataclasses.dataclass

@@ -66,6 +66,16 @@ def test_a_missing_variable_is_named_and_nothing_is_served(function, variable, t
     said_once(log, variable)
 
 
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_missing_region_is_named(function, tmp_path):
+    environment = startup.environment(function, 0)
+    del environment["AWS_REGION"]
+    log = tmp_path / "log"
+    with runtime_api.running(startup.binary(function), environment, log) as process:
+        fails(function, process.invoke(event(function)))
+    said_once(log, "AWS_REGION")
+
+
 REFUSALS = {
     "a table is missing": ("ResourceNotFoundException", "Requested resource not found: Table: harpoon-config not found"),
     "access is denied": ("AccessDeniedException", "User: test is not authorized to perform: dynamodb:GetItem on resource: table/harpoon-config"),
@@ -86,8 +96,10 @@ def test_a_refusal_is_told_with_its_code_and_work_is_not_lost(function, refusal,
         assert [failure["itemIdentifier"] for failure in said["batchItemFailures"]] == [r["messageId"] for r in event(function)["Records"]]
     else:
         fails(function, (kind, said))
+    # One line for each message, or for the invocation, and nothing else beside it.
     told = [json.dumps(line) for line in lines(log) if line.get("level") in ("ERROR", "WARN")]
-    assert any(code in line and "harpoon-" in line for line in told), told
+    assert len(told) == (len(event(function)["Records"]) if function in STAGES else 1), told
+    assert all(code in line and "harpoon-" in line for line in told), told
 
 
 @pytest.mark.parametrize("function", HTTP)

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import sys
 
 import pytest
@@ -204,17 +205,49 @@ def test_logs_are_json_and_hold_nothing_private(deployment):
             assert "_aws" in line or {"timestamp", "level", "message"} <= set(line)
 
 
-def test_a_function_url_takes_tracking_calls_where_it_is_asked_for(deployment, stand_in):
+def test_a_function_url_takes_tracking_calls_where_it_is_asked_for_and_a_first_deployment_is_protected_at_last(deployment, stand_in):
     stack = "harpoon-url"
-    deployed = stand_in.run(
-        sys.executable, "scripts/deploy.py", "--stack", stack, "--arch", "x86_64", "Protect=false", "IngestThrough=function-url"
-    )
+    command = [sys.executable, "scripts/deploy.py", "--stack", stack, "--arch", "x86_64"]
+    deployed = stand_in.run(*command, "IngestThrough=function-url")
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
     (made,) = stand_in.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in made["Outputs"]}
     assert ".lambda-url." in outputs["TrackingUrl"]
     answer = deployment.request("POST", "/v1/track", headers={"host": outputs["TrackingUrl"].split("/")[2]}, json={"userId": "a", "event": "b"})
     assert answer.status_code == 401, answer.text
+
+    states = [event["ResourceStatus"] for event in stand_in.client("cloudformation").describe_stack_events(StackName=stack)["StackEvents"]]
+    assert "Everything stands. Now it is protected." in deployed.stdout and "UPDATE_COMPLETE" in states
+    table = stand_in.client("dynamodb").describe_table(TableName=f"{stack}-events")["Table"]
+    assert table["DeletionProtectionEnabled"]
+
+    bare = stand_in.run(*command, "Protect=false")
+    assert bare.returncode == 0, bare.stdout + bare.stderr
+    # What it replaced is kept, to roll back to.
+    (address,) = re.findall(r"Before it +https://([^.]+)\.s3\.[^/]+/(\S+)", bare.stdout)
+    kept = stand_in.client("s3").get_object(Bucket=address[0], Key=address[1])["Body"].read().decode()
+    assert "IngestFunction:" in kept and "s3://" in kept
+    gone = stand_in.run(sys.executable, "scripts/destroy.py", "--stack", stack, "--yes")
+    assert gone.returncode == 0, gone.stdout + gone.stderr
+
+
+def test_a_first_deployment_that_failed_can_be_repeated(stand_in):
+    stack, dynamodb = "harpoon-again", stand_in.client("dynamodb")
+    in_the_way = {"AttributeName": "pk", "AttributeType": "S"}
+    dynamodb.create_table(
+        TableName=f"{stack}-events",
+        AttributeDefinitions=[in_the_way],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    command = [sys.executable, "scripts/deploy.py", "--stack", stack, "--arch", "x86_64", "Protect=false"]
+    failed = stand_in.run(*command)
+    assert failed.returncode != 0
+    (found,) = stand_in.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    assert found["StackStatus"] == "ROLLBACK_COMPLETE"
+    dynamodb.delete_table(TableName=f"{stack}-events")
+    made = stand_in.run(*command)
+    assert made.returncode == 0 and "never stood" in made.stdout, made.stdout + made.stderr
     gone = stand_in.run(sys.executable, "scripts/destroy.py", "--stack", stack, "--yes")
     assert gone.returncode == 0, gone.stdout + gone.stderr
 

@@ -346,8 +346,9 @@ def test_the_dashboard_shows_what_is_there():
         for metric in widget["properties"].get("metrics", []):
             dimension, value = metric[2], metric[3]
             assert value in names or (dimension, value) == ("ApiId", "${HttpApi}"), metric
-        for alarm in widget["properties"].get("alarms", []):
-            assert alarm.split(":alarm:")[1] in names, alarm
+    alarms = {alarm.split(":alarm:")[1] for widget in shown["widgets"] for alarm in widget["properties"].get("alarms", [])}
+    always = {alarm["Properties"]["AlarmName"]["Fn::Sub"] for alarm in resources("AWS::CloudWatch::Alarm").values() if "Condition" not in alarm}
+    assert alarms == always
     titles = [widget["properties"].get("title", "") for widget in shown["widgets"]]
     for stage in STAGES:
         assert f"[{stage}]: waiting" in titles and f"[{stage}-dead]: parked" in titles
@@ -358,7 +359,7 @@ def test_every_counter_that_is_shown_is_sent():
     shown = {metric[1] for widget in body["widgets"] for metric in widget["properties"].get("metrics", []) if metric[0] == "Harpoon"}
     shown |= {alarm["Properties"]["MetricName"] for alarm in resources("AWS::CloudWatch::Alarm").values() if alarm["Properties"]["Namespace"] == "Harpoon"}
     text = sources.every_source()
-    assert not {counter for counter in shown if f'"{counter}"' not in text}, "these counters are shown, and nobody sends them"
+    assert shown and not {counter for counter in shown if f"Counter::{counter}" not in text}, "these counters are shown, and nobody counts them"
 
 
 def test_saved_queries_look_into_log_groups_of_this_stack():
@@ -368,6 +369,18 @@ def test_saved_queries_look_into_log_groups_of_this_stack():
     for name, query in queries.items():
         assert mentions(query["Properties"]["LogGroupNames"]) <= groups, name
         assert query["Properties"]["Name"]["Fn::Sub"].startswith("${AWS::StackName}/"), name
+
+
+def test_saved_queries_ask_for_what_is_logged():
+    text = sources.every_source()
+    # What Lambda logs itself, and what every line has.
+    others = {"level", "message", "type"}
+    for name, query in resources("AWS::Logs::QueryDefinition").items():
+        asked = re.sub(r"#[^\n]*|/[^/\n]*/|'[^']*'|record\.[\w.]+|@\w+| as \w+", " ", query["Properties"]["QueryString"])
+        words = r"\b(?:fields|filter|stats|sort|limit|by|asc|desc|and|or|in|like|ispresent|count|min|max|sum|latest|pct|\d+)\b"
+        sorted_by = set(re.findall(r" as (\w+)", query["Properties"]["QueryString"]))
+        for field in set(re.findall(r"[a-z][\w.]*", re.sub(words, " ", asked))) - sorted_by - others:
+            assert re.search(rf"[%?\s(]{re.escape(field)}(?: =|,\n)", text), f"{name}: nobody logs `{field}`"
 
 
 def test_what_is_made_is_tagged():

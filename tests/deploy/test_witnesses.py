@@ -9,8 +9,7 @@ import subprocess
 import sys
 
 import pytest
-import requests
-from conftest import free_port, wait_for
+from conftest import free_port, server
 from template import ROOT
 
 #: The first time, the tests are built.
@@ -20,34 +19,11 @@ SECONDS = 1800
 @pytest.fixture
 def moto(tmp_path):
     """The address of moto's server."""
-    port, log = free_port(), tmp_path / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [pathlib.Path(sys.executable).parent / "moto_server", "-H", "127.0.0.1", "-p", str(port)],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "MOTO_"))},
-            cwd=tmp_path,
-        )
+    port = str(free_port())
     endpoint = f"http://127.0.0.1:{port}"
-
-    def answers():
-        assert process.poll() is None, f"moto's server ended: {log.read_text(errors='replace')[-2000:]}"
-        try:
-            return requests.get(f"{endpoint}/moto-api/data.json", timeout=2).ok
-        except requests.ConnectionError:
-            return False
-
-    try:
-        wait_for("moto's server answers", answers)
+    command = [pathlib.Path(sys.executable).parent / "moto_server", "-H", "127.0.0.1", "-p", port]
+    with server("moto's server", command, f"{endpoint}/moto-api/data.json", tmp_path / "log"):
         yield endpoint
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def test_both_witnesses_keep_the_contracts_but_for_known_differences(stand_in, moto):

@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
+use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// What every subcommand knows about the local deployment.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,12 +37,11 @@ pub struct Place {
 
 /// Logs for a person on the standard error, as `filter` says.
 pub fn init_tracing(filter: &str) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter)?;
+    let filter: Targets = filter.parse()?;
     let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let logs =
-        tracing_subscriber::fmt().compact().with_target(false).with_ansi(colours).with_writer(std::io::stderr).with_env_filter(filter);
+    let lines = fmt::layer().compact().with_target(false).with_ansi(colours).with_writer(std::io::stderr);
     // It fails only where logs are set up already.
-    let _ = logs.try_init();
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Of how many accounts each field is known.
 
 use crate::{
-    Api, Ports,
+    Api, Ports, Routes,
     auth::{By, Caller},
     body::{Json as Body, Object},
     jobs::{JobView, started},
@@ -9,7 +9,7 @@ use crate::{
     query,
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     response::{IntoResponse, Response},
     routing::get,
@@ -26,8 +26,8 @@ use std::sync::Arc;
 use utoipa::{OpenApi, ToSchema};
 
 /// The addresses of this module.
-pub(crate) fn routes<P: Ports>() -> Router<Arc<Api<P>>> {
-    Router::new().route("/api/v1/mapping-coverage", get(show::<P>).post(count::<P>))
+pub(crate) fn add_routes<P: Ports>(routes: Routes<P>) -> Routes<P> {
+    routes.route("/api/v1/mapping-coverage", get(show::<P>).post(count::<P>))
 }
 
 #[derive(OpenApi)]

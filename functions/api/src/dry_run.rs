@@ -1,7 +1,7 @@
 //! What a draft would change, before it is published.
 
 use crate::{
-    Api, Ports,
+    Api, Ports, Routes,
     account::EXPLAINED_LEADS,
     auth::{By, Caller, Named},
     body::{Json as Body, Object, single},
@@ -38,8 +38,8 @@ const INLINE_LEADS: u64 = 20_000;
 const FOLDED_LEADS: u64 = 200;
 
 /// The addresses of this module, for every kind of ruleset. An argument `kinds::Of(kind)` tells a handler the kind.
-pub(crate) fn routes<P: Ports>() -> axum::Router<Arc<Api<P>>> {
-    kinds::routes(|kind| axum::Router::new().route(&format!("{}/{{id}}/dry-run", base(kind)), post(run::<P>)))
+pub(crate) fn add_routes<P: Ports>(routes: Routes<P>) -> Routes<P> {
+    kinds::add_routes(routes, |routes, kind| routes.route(&format!("{}/{{id}}/dry-run", base(kind)), post(run::<P>)))
 }
 
 /// Written for `account-rulesets`; the others follow by `kinds::for_every_kind`.

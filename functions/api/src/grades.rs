@@ -1,7 +1,7 @@
 //! The bounds of grades, and the columns of the grid of fit and engagement.
 
-use crate::{Api, Ports, auth::Caller, problem::Problem, query};
-use axum::{Json, Router, extract::State, routing::get};
+use crate::{Api, Ports, Routes, auth::Caller, problem::Problem, query};
+use axum::{Json, extract::State, routing::get};
 use domain::{
     grade::{Grade, GridCell},
     ruleset::Content,
@@ -12,8 +12,8 @@ use std::sync::Arc;
 use utoipa::{OpenApi, ToSchema};
 
 /// The addresses of this module.
-pub(crate) fn routes<P: Ports>() -> Router<Arc<Api<P>>> {
-    Router::new().route("/api/v1/settings/grades", get(show::<P>))
+pub(crate) fn add_routes<P: Ports>(routes: Routes<P>) -> Routes<P> {
+    routes.route("/api/v1/settings/grades", get(show::<P>))
 }
 
 #[derive(OpenApi)]

@@ -1,7 +1,7 @@
 //! Every change of an account's levels, score and surge, and of a lead's level, with its cause.
 
 use crate::{
-    Api, Ports,
+    Api, Ports, Routes,
     auth::{Caller, Named},
     cursor::Listing,
     lead::lead_with,
@@ -9,7 +9,7 @@ use crate::{
     query::Parameters,
     view::{Page, TransitionView, Under},
 };
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{Json, extract::State, routing::get};
 use domain::{
     Home, IdentityId,
     transition::{Changed, Transition},
@@ -23,8 +23,8 @@ use std::sync::Arc;
 use utoipa::OpenApi;
 
 /// The addresses of this module.
-pub(crate) fn routes<P: Ports>() -> Router<Arc<Api<P>>> {
-    Router::new().route("/api/v1/accounts/{id}/history", get(list::<P>)).route("/api/v1/leads/{id}/history", get(of_lead::<P>))
+pub(crate) fn add_routes<P: Ports>(routes: Routes<P>) -> Routes<P> {
+    routes.route("/api/v1/accounts/{id}/history", get(list::<P>)).route("/api/v1/leads/{id}/history", get(of_lead::<P>))
 }
 
 #[derive(OpenApi)]

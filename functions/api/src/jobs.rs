@@ -1,7 +1,7 @@
 //! Jobs: work that takes longer than a request.
 
 use crate::{
-    Api, Ports,
+    Api, Ports, Routes,
     auth::{Caller, Named},
     body::{Json as Body, Object},
     cursor::Listing,
@@ -10,7 +10,7 @@ use crate::{
     view::{Page, moment},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -24,8 +24,8 @@ use std::sync::Arc;
 use utoipa::{OpenApi, ToSchema};
 
 /// The addresses of this module.
-pub(crate) fn routes<P: Ports>() -> Router<Arc<Api<P>>> {
-    Router::new()
+pub(crate) fn add_routes<P: Ports>(routes: Routes<P>) -> Routes<P> {
+    routes
         .route("/api/v1/jobs", get(list::<P>))
         .route("/api/v1/jobs/{id}", get(show::<P>))
         .route("/api/v1/jobs/{id}/changes", get(changes::<P>))

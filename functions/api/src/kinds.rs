@@ -1,14 +1,10 @@
 //! The five kinds of rulesets have the same addresses: one handler serves them all, and one description is written for them all.
 
-use crate::{Api, Ports, problem::Problem};
-use axum::{
-    Router,
-    extract::{FromRequestParts, MatchedPath},
-};
+use crate::{Ports, Routes, problem::Problem};
+use axum::extract::{FromRequestParts, MatchedPath};
 use domain::ruleset::RulesetKind;
 use http::request::Parts;
 use serde_json::Value;
-use std::sync::Arc;
 use utoipa::openapi::{OpenApi, PathItem};
 
 /// The kind of ruleset that an address is about.
@@ -39,8 +35,8 @@ pub(crate) fn base(kind: RulesetKind) -> String {
 }
 
 /// The addresses of every kind.
-pub(crate) fn routes<P: Ports>(of: impl Fn(RulesetKind) -> Router<Arc<Api<P>>>) -> Router<Arc<Api<P>>> {
-    RulesetKind::ALL.into_iter().fold(Router::new(), |routes, kind| routes.merge(of(kind)))
+pub(crate) fn add_routes<P: Ports>(routes: Routes<P>, of: impl Fn(Routes<P>, RulesetKind) -> Routes<P>) -> Routes<P> {
+    RulesetKind::ALL.into_iter().fold(routes, of)
 }
 
 /// What a description says differently from kind to kind.

@@ -150,10 +150,14 @@ impl<P: Ports> Api<P> {
     }
 }
 
+/// The addresses so far. Each part adds its own to them: a router that is merged into another has all its addresses entered once more, and that
+/// is time of every cold start.
+type Routes<P> = Router<Arc<Api<P>>>;
+
 /// Every address of the API.
 pub fn router<P: Ports>(api: Api<P>) -> Router {
     let api = Arc::new(api);
-    let guarded = Router::new()
+    let guarded: Routes<P> = Router::new()
         .route("/api/v1/accounts", get(accounts::list::<P>))
         .route("/api/v1/accounts/{id}", get(account::show::<P>).patch(change::patch::<P>).put(change::put::<P>))
         .route("/api/v1/accounts/{id}/leads", get(leads::of_account::<P>))
@@ -168,20 +172,23 @@ pub fn router<P: Ports>(api: Api<P>) -> Router {
         .route("/api/v1/triggers/{id}", get(triggers::show::<P>).put(triggers::replace::<P>).delete(triggers::delete::<P>))
         .route("/api/v1/destinations", get(destinations::list::<P>).post(destinations::create::<P>))
         .route("/api/v1/destinations/{id}", get(destinations::show::<P>).put(destinations::change::<P>).delete(destinations::delete::<P>))
-        .route("/api/v1/deliveries", get(deliveries::list::<P>))
-        .merge(history::routes())
-        .merge(rulesets::routes())
-        .merge(templates::routes())
-        .merge(dry_run::routes())
-        .merge(mappings::routes())
-        .merge(coverage::routes())
-        .merge(surge_settings::routes())
-        .merge(owner_rules::routes())
-        .merge(programmes::routes())
-        .merge(grades::routes())
-        .merge(rescore::routes())
-        .merge(jobs::routes())
-        .route_layer(middleware::from_fn_with_state(Arc::clone(&api), auth::require::<P>));
+        .route("/api/v1/deliveries", get(deliveries::list::<P>));
+    let parts = [
+        history::add_routes,
+        rulesets::add_routes,
+        templates::add_routes,
+        dry_run::add_routes,
+        mappings::add_routes,
+        coverage::add_routes,
+        surge_settings::add_routes,
+        owner_rules::add_routes,
+        programmes::add_routes,
+        grades::add_routes,
+        rescore::add_routes,
+        jobs::add_routes,
+    ];
+    let guarded = parts.into_iter().fold(guarded, |routes, add| add(routes));
+    let guarded = guarded.route_layer(middleware::from_fn_with_state(Arc::clone(&api), auth::require::<P>));
     let open = Router::new().route("/healthz", get(health::show::<P>)).route("/api/v1/openapi.json", get(openapi::show));
     guarded
         .merge(open)

@@ -5,7 +5,7 @@ mod apply;
 mod profiles;
 
 use crate::{
-    Api, Ports,
+    Api, Ports, Routes,
     auth::{By, Caller, Named},
     body::{Json as Body, Object, single},
     etag::IfMatch,
@@ -16,7 +16,7 @@ use crate::{
 };
 use apply::APPLY_MAPPING;
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     response::{IntoResponse, Response},
     routing::{get, post, put as on_put},
@@ -37,15 +37,13 @@ const EVERYTHING: &str = "everything that is stored";
 const ENTRIES: &str = "/api/v1/account-mappings/entries";
 
 /// The addresses of this module.
-pub(crate) fn routes<P: Ports>() -> Router<Arc<Api<P>>> {
-    Router::new()
+pub(crate) fn add_routes<P: Ports>(routes: Routes<P>) -> Routes<P> {
+    let routes = routes
         .route("/api/v1/account-mappings", get(show::<P>).put(replace::<P>))
         .route("/api/v1/account-mappings/settings", on_put(set::<P>))
         .route(ENTRIES, post(add::<P>).put(reorder::<P>))
-        .route("/api/v1/account-mappings/entries/{entry}", get(show_entry::<P>).put(replace_entry::<P>).delete(remove_entry::<P>))
-        .merge(profiles::routes())
-        .merge(aliases::routes())
-        .merge(apply::routes())
+        .route("/api/v1/account-mappings/entries/{entry}", get(show_entry::<P>).put(replace_entry::<P>).delete(remove_entry::<P>));
+    apply::add_routes(aliases::add_routes(profiles::add_routes(routes)))
 }
 
 #[derive(OpenApi)]

@@ -1,7 +1,7 @@
 //! Owner rules: who looks after which accounts, as long as no person says otherwise.
 
 use crate::{
-    Api, Ports,
+    Api, Ports, Routes,
     auth::{By, Caller},
     body::Json as Body,
     etag::IfMatch,
@@ -11,7 +11,7 @@ use crate::{
     setting::{self, tag},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     response::{IntoResponse, Response},
     routing::get,
@@ -31,8 +31,8 @@ use std::sync::Arc;
 use utoipa::{OpenApi, ToSchema};
 
 /// The addresses of this module.
-pub(crate) fn routes<P: Ports>() -> Router<Arc<Api<P>>> {
-    Router::new().route("/api/v1/settings/owner-rules", get(show::<P>).put(put::<P>))
+pub(crate) fn add_routes<P: Ports>(routes: Routes<P>) -> Routes<P> {
+    routes.route("/api/v1/settings/owner-rules", get(show::<P>).put(put::<P>))
 }
 
 #[derive(OpenApi)]

@@ -1,7 +1,7 @@
 //! Programmes: what runs for which columns of accounts.
 
 use crate::{
-    Api, Ports,
+    Api, Ports, Routes,
     auth::Caller,
     body::Json as Body,
     etag::IfMatch,
@@ -11,7 +11,7 @@ use crate::{
     setting::{self, tag},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     response::{IntoResponse, Response},
     routing::get,
@@ -30,8 +30,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use utoipa::{OpenApi, ToSchema};
 
 /// The addresses of this module.
-pub(crate) fn routes<P: Ports>() -> Router<Arc<Api<P>>> {
-    Router::new().route("/api/v1/settings/programmes", get(show::<P>).put(put::<P>))
+pub(crate) fn add_routes<P: Ports>(routes: Routes<P>) -> Routes<P> {
+    routes.route("/api/v1/settings/programmes", get(show::<P>).put(put::<P>))
 }
 
 #[derive(OpenApi)]

@@ -1,13 +1,13 @@
 //! One account scored on demand.
 
 use crate::{
-    Api, Ports,
+    Api, Ports, Routes,
     auth::{Caller, Named},
     body::{Json as Body, Object},
     problem::Problem,
     query,
 };
-use axum::{Json, Router, extract::State, routing::post};
+use axum::{Json, extract::State, routing::post};
 use domain::Home;
 use http::{StatusCode, Uri};
 use pipeline::{Store, homes::put_due};
@@ -16,8 +16,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use utoipa::{OpenApi, ToSchema};
 
 /// The addresses of this module.
-pub(crate) fn routes<P: Ports>() -> Router<Arc<Api<P>>> {
-    Router::new().route("/api/v1/accounts/{id}/rescore", post(rescore::<P>))
+pub(crate) fn add_routes<P: Ports>(routes: Routes<P>) -> Routes<P> {
+    routes.route("/api/v1/accounts/{id}/rescore", post(rescore::<P>))
 }
 
 #[derive(OpenApi)]

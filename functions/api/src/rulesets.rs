@@ -18,7 +18,7 @@ mod view;
 pub(crate) use refusal::{Deed, problem as refusal_of, refused};
 
 use crate::{
-    Api, Ports,
+    Api, Ports, Routes,
     auth::{Caller, Named},
     etag,
     kinds::{self, Of},
@@ -27,7 +27,7 @@ use crate::{
     view::Page,
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     response::{IntoResponse, Response},
     routing::{delete, get, post, put},
@@ -40,13 +40,13 @@ use utoipa::OpenApi;
 use view::{FindingCounts, RulesetItem, RulesetView};
 
 /// The addresses of this module, for every kind of ruleset.
-pub(crate) fn routes<P: Ports>() -> Router<Arc<Api<P>>> {
-    kinds::routes(|kind| {
+pub(crate) fn add_routes<P: Ports>(routes: Routes<P>) -> Routes<P> {
+    kinds::add_routes(routes, |routes, kind| {
         let base = kinds::base(kind);
         let at = |rest: &str| format!("{base}{rest}");
         let (items, item) =
             if kind.is_of_levels() { ("/{id}/levels", "/{id}/levels/{level}") } else { ("/{id}/rules", "/{id}/rules/{rule}") };
-        let routes = Router::new()
+        let routes = routes
             .route(&at(""), get(list::<P>).post(create::create::<P>))
             .route(&at("/{id}"), get(show::<P>).put(edit::replace::<P>).patch(settings::patch::<P>).delete(edit::remove::<P>))
             .route(&at("/{id}/draft"), delete(edit::discard::<P>))

@@ -1,7 +1,7 @@
 //! When an account surges, and who would be surging by other settings.
 
 use crate::{
-    Api, Ports,
+    Api, Ports, Routes,
     auth::{By, Caller},
     body::Json as Body,
     etag::IfMatch,
@@ -11,7 +11,7 @@ use crate::{
     setting::{self, tag},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -29,8 +29,8 @@ use std::sync::Arc;
 use utoipa::{OpenApi, ToSchema};
 
 /// The addresses of this module.
-pub(crate) fn routes<P: Ports>() -> Router<Arc<Api<P>>> {
-    Router::new().route("/api/v1/settings/surge", get(show::<P>).put(put::<P>)).route("/api/v1/settings/surge/preview", post(preview::<P>))
+pub(crate) fn add_routes<P: Ports>(routes: Routes<P>) -> Routes<P> {
+    routes.route("/api/v1/settings/surge", get(show::<P>).put(put::<P>)).route("/api/v1/settings/surge/preview", post(preview::<P>))
 }
 
 #[derive(OpenApi)]

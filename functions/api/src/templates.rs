@@ -1,23 +1,22 @@
 //! Templates: rulesets to begin with, which ask for what differs from company to company.
 
 use crate::{
-    Api, Ports,
+    Ports, Routes,
     auth::{Caller, Named},
     problem::Problem,
     query::{self, Parameters},
     view::Page,
 };
-use axum::{Json, Router, routing::get};
+use axum::{Json, routing::get};
 use domain::ruleset::{RulesetKind, Template, VariableKind};
 use http::Uri;
 use serde::Serialize;
 use serde_json::Value;
-use std::sync::Arc;
 use utoipa::{OpenApi, ToSchema};
 
 /// The addresses of this module.
-pub(crate) fn routes<P: Ports>() -> Router<Arc<Api<P>>> {
-    Router::new().route("/api/v1/ruleset-templates", get(list)).route("/api/v1/ruleset-templates/{id}", get(show))
+pub(crate) fn add_routes<P: Ports>(routes: Routes<P>) -> Routes<P> {
+    routes.route("/api/v1/ruleset-templates", get(list)).route("/api/v1/ruleset-templates/{id}", get(show))
 }
 
 #[derive(OpenApi)]

@@ -4,14 +4,11 @@ use aws::{AwsClients, CalledBy, Metrics, or_explain};
 use dispatch::{Config, Dispatcher, HyperTransport, ModelDirectory, Settings};
 use pipeline::SystemClock;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), aws::LambdaError> {
     aws::init_tracing();
     let config = or_explain(Config::from_env(), CalledBy::Events).await?;
-    let clients = AwsClients::from_env().await;
+    let clients = or_explain(AwsClients::of_function(), CalledBy::Events).await?;
     let store = clients.store(&config.table_prefix);
     let secrets = clients.secrets(&config.secrets_key_arn);
     let transport = or_explain(HyperTransport::new(config.allow_private_destinations), CalledBy::Events).await?;

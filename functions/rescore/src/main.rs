@@ -12,11 +12,11 @@ use rescore::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), aws::LambdaError> {
     aws::init_tracing();
     let config = or_explain(Config::from_env(), CalledBy::Events).await?;
-    let clients = AwsClients::from_env().await;
+    let clients = or_explain(AwsClients::of_function(), CalledBy::Events).await?;
     let store = clients.store(&config.table_prefix);
     let (touched, changed) = (clients.queue(&config.score_queue_url), clients.queue(&config.dispatch_queue_url));
     let outlets = Outlets { score: clients.queue(&config.score_queue_url), resolve: clients.queue(&config.resolve_queue_url) };

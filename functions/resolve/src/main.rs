@@ -7,11 +7,11 @@ use resolve::{Resolver, config::Config};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), aws::LambdaError> {
     aws::init_tracing();
     let config = or_explain(Config::from_env(), CalledBy::Events).await?;
-    let clients = AwsClients::from_env().await;
+    let clients = or_explain(AwsClients::of_function(), CalledBy::Events).await?;
     let store = clients.store(&config.table_prefix);
     let resolver = Resolver::new(store, clients.queue(&config.score_queue_url), SystemClock).keeping(config.event_log_kept);
     let dead = clients.dead_queue(&config.dead_queue_url, config.max_receives);

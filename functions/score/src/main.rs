@@ -7,11 +7,11 @@ use score::{Scorer, config::Config};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), aws::LambdaError> {
     aws::init_tracing();
     let config = or_explain(Config::from_env(), CalledBy::Events).await?;
-    let clients = AwsClients::from_env().await;
+    let clients = or_explain(AwsClients::of_function(), CalledBy::Events).await?;
     let store = clients.store(&config.table_prefix);
     let scorer = Scorer::new(store, clients.queue(&config.level_queue_url), SystemClock);
     let dead = clients.dead_queue(&config.dead_queue_url, config.max_receives);

@@ -1,6 +1,7 @@
 //! Destination secrets are sealed under a KMS key: each under a data key of its own, which KMS makes, and gives out again only for the purpose
 //! that it was made for.
 
+use aws_config::SdkConfig;
 use aws_sdk_kms::{
     Client,
     config::http::HttpResponse,
@@ -15,7 +16,7 @@ use std::{
     collections::HashMap,
     error::Error,
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 use thiserror::Error;
@@ -36,7 +37,9 @@ const REMEMBERED: usize = 1_000;
 /// data key in the clear. The purpose is in the encryption context of the one and in the associated data of the other. Sealing needs
 /// `kms:GenerateDataKey`, opening `kms:Decrypt`, neither needs both.
 pub struct KmsSecrets {
-    client: Client,
+    config: SdkConfig,
+    /// Made at the first secret, which most processes never see.
+    client: OnceLock<Client>,
     key: String,
     opened: Mutex<HashMap<Opened, (Instant, String)>>,
 }
@@ -79,8 +82,12 @@ where
 
 impl KmsSecrets {
     /// Under the key with this ARN, key id or alias.
-    pub fn new(client: Client, key: impl Into<String>) -> Self {
-        Self { client, key: key.into(), opened: Mutex::default() }
+    pub fn new(config: SdkConfig, key: impl Into<String>) -> Self {
+        Self { config, client: OnceLock::new(), key: key.into(), opened: Mutex::default() }
+    }
+
+    fn client(&self) -> &Client {
+        self.client.get_or_init(|| Client::new(&self.config))
     }
 
     fn unavailable(&self, action: &'static str, answer: impl Into<String>) -> SecretError {
@@ -111,7 +118,7 @@ impl Secrets for KmsSecrets {
     async fn seal(&self, purpose: &str, plain: &str) -> Result<String, SecretError> {
         const ACTION: &str = "make a data key";
         let made = self
-            .client
+            .client()
             .generate_data_key()
             .key_id(&self.key)
             .key_spec(DataKeySpec::Aes256)
@@ -133,7 +140,7 @@ impl Secrets for KmsSecrets {
         let not_ours = || SecretError::NotOurs { purpose: purpose.to_owned() };
         let (encrypted, body) = sealed.strip_prefix(FORM).and_then(|rest| rest.split_once('.')).ok_or_else(not_ours)?;
         let encrypted = STANDARD.decode(encrypted).map_err(|_| not_ours())?;
-        let request = self.client.decrypt().key_id(&self.key).ciphertext_blob(Blob::new(encrypted)).encryption_context(PURPOSE, purpose);
+        let request = self.client().decrypt().key_id(&self.key).ciphertext_blob(Blob::new(encrypted)).encryption_context(PURPOSE, purpose);
         let decrypted = request.send().await.map_err(|error| match error.as_service_error() {
             // Another purpose than the one that the data key was made for, another key, or a text that was changed.
             Some(DecryptError::InvalidCiphertextException(_) | DecryptError::IncorrectKeyException(_)) => not_ours(),

@@ -9,17 +9,21 @@ use http::{HeaderValue, StatusCode, header};
 use http_body_util::Full;
 use lambda_http::{RequestExt, request::RequestContext};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
-use pipeline::{Queue, Stage};
+use pipeline::{Queue, Stage, environment::Environment};
 use serde::de::IgnoredAny;
 use serde_json::json;
 use std::{
     convert::Infallible,
     error::Error,
-    fmt,
     future::{Future, ready},
     net::IpAddr,
 };
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    filter::{LevelFilter, Targets},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 /// Why a function could not start or answer.
 pub type LambdaError = lambda_runtime::Error;
@@ -27,12 +31,13 @@ pub type LambdaError = lambda_runtime::Error;
 /// Logs JSON lines to the standard output, from `info` on unless `AWS_LAMBDA_LOG_LEVEL` or `RUST_LOG` says otherwise. A
 /// second call changes nothing.
 pub fn init_tracing() {
-    let filter = EnvFilter::try_from_env("AWS_LAMBDA_LOG_LEVEL")
-        .or_else(|_| EnvFilter::try_from_default_env())
-        .unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().json().flatten_event(true).with_current_span(false).with_span_list(false).with_env_filter(filter);
+    let environment = Environment::of_process();
+    let said = |name| environment.optional(name)?.parse::<Targets>().ok();
+    let filter =
+        said("AWS_LAMBDA_LOG_LEVEL").or_else(|| said("RUST_LOG")).unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
     // It fails only where logs are set up already.
-    let _ = logs.try_init();
+    let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
 }
 
 /// What calls a function; it decides how the function says that it can't work.
@@ -52,8 +57,8 @@ struct Told {
 }
 
 /// The runtime logs this form once more, and one line is enough.
-impl fmt::Debug for Told {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("the invocation failed; an earlier line says why")
     }
 }

@@ -719,6 +719,13 @@ pub struct Standing {
     pub merged_into: Option<AccountId>,
 }
 
+impl Standing {
+    /// The version of the model that everything which it shows follows from, at least.
+    pub fn follows(&self) -> u64 {
+        self.scored_by.unwrap_or(self.model)
+    }
+}
+
 /// The levels of a home's leads that are above the lowest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeadLevels {

@@ -25,8 +25,8 @@ pub struct StandingHead {
 }
 
 impl StandingHead {
-    /// The version of the model that everything which is shown of the home follows from, at least.
-    pub fn model(&self) -> u64 {
+    /// As [`Standing::follows`](crate::records::Standing::follows).
+    pub fn follows(&self) -> u64 {
         self.scored_by.unwrap_or(self.model)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::EVERYTHING;
 use crate::{
-    Api, Ports,
+    Api, Ports, Routes,
     auth::{By, Caller, Named},
     body::{Json as Body, Object, single},
     etag::IfMatch,
@@ -12,7 +12,7 @@ use crate::{
     setting::{self, tag},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     response::{IntoResponse, Response},
     routing::get,
@@ -30,8 +30,8 @@ use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
 use utoipa::ToSchema;
 
-pub(super) fn routes<P: Ports>() -> Router<Arc<Api<P>>> {
-    Router::new()
+pub(super) fn add_routes<P: Ports>(routes: Routes<P>) -> Routes<P> {
+    routes
         .route("/api/v1/account-mappings/aliases", get(list::<P>))
         .route("/api/v1/account-mappings/aliases/{field}", get(show::<P>).put(replace::<P>).delete(remove::<P>))
 }

@@ -1,14 +1,14 @@
 //! A mapping is applied to what is stored: a job reads the events of everybody again.
 
 use crate::{
-    Api, Ports,
+    Api, Ports, Routes,
     auth::{By, Caller},
     body::{Json as Body, Object},
     jobs::{JobView, started},
     problem::Problem,
     query,
 };
-use axum::{Router, extract::State, response::Response, routing::post};
+use axum::{extract::State, response::Response, routing::post};
 use domain::WorkspaceId;
 use http::Uri;
 use pipeline::jobs::JobKind;
@@ -21,8 +21,8 @@ pub(super) const APPLY_PROFILES: &str = "/api/v1/profile-mappings/apply";
 /// How many of the latest jobs are looked at for one that does the same already.
 const LATEST: usize = 200;
 
-pub(super) fn routes<P: Ports>() -> Router<Arc<Api<P>>> {
-    Router::new().route(APPLY_MAPPING, post(mapping::<P>)).route(APPLY_PROFILES, post(profiles::<P>))
+pub(super) fn add_routes<P: Ports>(routes: Routes<P>) -> Routes<P> {
+    routes.route(APPLY_MAPPING, post(mapping::<P>)).route(APPLY_PROFILES, post(profiles::<P>))
 }
 
 impl<P: Ports> Api<P> {

@@ -2,7 +2,7 @@
 
 use super::{APPLIES_TO, apply::APPLY_PROFILES};
 use crate::{
-    Api, Ports,
+    Api, Ports, Routes,
     auth::{By, Caller, Named},
     body::{Json as Body, single},
     etag::IfMatch,
@@ -11,7 +11,7 @@ use crate::{
     setting::{self, tag},
 };
 use axum::{
-    Json, Router,
+    Json,
     extract::State,
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -31,8 +31,8 @@ const RULES: &str = "/api/v1/profile-mappings/rules";
 /// The most rules.
 const MAX_RULES: usize = 1_000;
 
-pub(super) fn routes<P: Ports>() -> Router<Arc<Api<P>>> {
-    Router::new()
+pub(super) fn add_routes<P: Ports>(routes: Routes<P>) -> Routes<P> {
+    routes
         .route("/api/v1/profile-mappings", get(show::<P>).put(replace::<P>))
         .route(RULES, post(add::<P>))
         .route("/api/v1/profile-mappings/rules/{rule}", get(show_rule::<P>).put(replace_rule::<P>).delete(remove_rule::<P>))
