@@ -179,7 +179,7 @@ mod tests {
         let config = AwsClients::of_function_in(&Environment::new(of_lambda)).unwrap().config;
         assert_eq!(
             (config.region().map(AsRef::as_ref), config.use_fips(), config.use_dual_stack()),
-            (Some("eu-central-1"), Some(true), Some(false))
+            (Some("eu-central-1"), Some(false), Some(true))
         );
         let config =
             config.into_builder().use_dual_stack(false).endpoint_url(format!("https://{closed}")).retry_config(RetryConfig::disabled());
