@@ -39,7 +39,7 @@ mod view;
 
 pub use openapi::document;
 
-use axum::{Router, extract::DefaultBodyLimit, middleware, routing::get};
+use axum::{Router, middleware, routing::get};
 use bytes::Bytes;
 use domain::{Home, Timestamp, WorkspaceId};
 use http_body_util::BodyExt;
@@ -194,7 +194,6 @@ pub fn router<P: Ports>(api: Api<P>) -> Router {
         .merge(open)
         .fallback(async || Problem::nothing_here())
         .method_not_allowed_fallback(async || Problem::method_not_allowed())
-        .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(Arc::clone(&api), auth::log::<P>))
         .with_state(api)
 }
