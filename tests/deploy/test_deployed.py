@@ -139,6 +139,8 @@ def test_what_can_not_be_handled_is_parked_and_counts_once_when_it_is_redriven_a
     assert reason.startswith("failed 5 times, at last: ") and "model" in reason
 
     assert reason[:40] in deployment.harpoon("dead", "list", "--stage", "resolve")
+    shown = deployment.harpoon("dead", "show", parked["MessageId"])
+    assert reason in shown and "m-late" in shown
     deployment.harpoon("dead", "redrive", "--stage", "resolve")
     assert not messages(deployment, "ResolveDead")
     after = wait_for("the event counts", lambda: account(deployment)["engagement_score"] - before)
