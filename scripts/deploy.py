@@ -46,20 +46,22 @@ def create(stack: str, parameters: list[str]) -> int:
     if code or protection[-1] == "Protect=false":
         return code
     print("\nEverything stands. Now it is protected.")
-    return sam_deploy(stack, [*others, protection[-1]])
+    code = sam_deploy(stack, [*others, protection[-1]])
+    if code:
+        print(f"deploy: it is not protected yet; run: make deploy STACK={stack} PARAMETERS={protection[-1]}", file=sys.stderr)
+    return code
 
 
-def keep_template(cloudformation, stack: str) -> str | None:
-    """Puts the template in force beside the uploads, to roll back to; answers its address."""
+def keep_template(cloudformation, stack: str) -> None:
+    """Puts the template in force beside the uploads, to roll back to."""
     bucket = stacks.uploads(cloudformation)
     if bucket is None:
-        return None
+        return
     body = cloudformation.get_template(StackName=stack, TemplateStage="Original")["TemplateBody"]
     text = body if isinstance(body, str) else json.dumps(body)
     key = f"{stack}/before-{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H%M%SZ}.template"
-    s3 = boto3.client("s3")
-    s3.put_object(Bucket=bucket, Key=key, Body=text.encode())
-    return f"https://{bucket}.s3.{s3.meta.region_name}.amazonaws.com/{key}"
+    boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=text.encode())
+    print(f"The template in force is kept, to roll back to: s3://{bucket}/{key}")
 
 
 def main() -> int:
@@ -74,8 +76,10 @@ def main() -> int:
     parameters = [f"Architecture={given.arch}", *given.parameters]
 
     cloudformation = boto3.client("cloudformation")
-    before = None
     found = stacks.describe(cloudformation, given.stack)
+    if found and found["StackStatus"] == stacks.HALF_GONE:
+        print(f"deploy: {given.stack} was not deleted to its end; first run: make destroy STACK={given.stack}", file=sys.stderr)
+        return 1
     if found and found["StackStatus"] in stacks.NEVER_STOOD:
         print(f"{given.stack} never stood: {found['StackStatus']}. What is left of that attempt is removed first.")
         failed = stacks.delete(cloudformation, given.stack)
@@ -83,10 +87,10 @@ def main() -> int:
             print("deploy: these could not be deleted; mend the reason and run this again:", *failed, sep="\n  ", file=sys.stderr)
             return 1
         found = None
-    if found is None:
+    if found is None or found["StackStatus"] == stacks.NOT_BEGUN:
         code = create(given.stack, parameters)
     else:
-        before = keep_template(cloudformation, given.stack)
+        keep_template(cloudformation, given.stack)
         code = sam_deploy(given.stack, parameters)
     if code:
         return code
@@ -96,8 +100,6 @@ def main() -> int:
     cloudformation.update_termination_protection(StackName=given.stack, EnableTerminationProtection=protect)
     print(f"\nTracking calls  {said['TrackingUrl'].rstrip('/')}/v1\nAPI             {said['ApiUrl']}/api/v1\nDashboard       {said['DashboardUrl']}")
     print(f"Protected       {'yes' if protect else 'no: `make destroy` deletes the data'}")
-    if before:
-        print(f"Before it       {before} (to roll back to)")
     if not has_key(boto3.client("dynamodb"), f"{said['TablePrefix']}config"):
         print("\nNobody has a key yet. Make a write key and an API token; each is shown once:")
         for kind in ("write-key", "api-token"):

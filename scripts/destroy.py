@@ -6,6 +6,7 @@ anything of it is left. Running it again goes on where it stopped.
 """
 
 import argparse
+import re
 import sys
 
 import boto3
@@ -30,17 +31,24 @@ def remove_uploads(cloudformation, s3, stack: str) -> int:
     return removed
 
 
-def names(stack: str, restored: str) -> dict[str, list[str]]:
-    """The names of a deployment's parts, restored tables included."""
+def names(stack: str) -> dict[str, list[str]]:
+    """The names of a deployment's parts."""
     return {
         "queue": [f"{stack}-{queue}" for queue in QUEUES],
-        "table": [f"{stack}-{before}{table}" for before in ("", f"{restored}-")[: 1 + bool(restored)] for table in TABLES],
+        "table": [f"{stack}-{table}" for table in TABLES],
         "function": [f"{stack}-{function}" for function in FUNCTIONS],
         "log group": [f"/aws/vendedlogs/{stack}-http", *(f"/aws/lambda/{stack}-{function}" for function in FUNCTIONS)],
     }
 
 
-def left(stack: str, restored: str) -> list[str]:
+def restored(cloudformation, stack: str, tables: set[str]) -> list[str]:
+    """Tables that a restore made beside those of the stack, and that are not another stack's."""
+    named = re.compile(rf"({re.escape(stack)}-[a-z0-9]+)-(?:{'|'.join(TABLES)})")
+    matches = filter(None, map(named.fullmatch, sorted(tables)))
+    return [match[0] for match in matches if stacks.describe(cloudformation, match[1]) is None]
+
+
+def left(cloudformation, stack: str) -> list[str]:
     """What still has a name of this stack. Other stacks may have names that begin as its name does."""
 
     def pages(client: str, operation: str, member: str, **options) -> list:
@@ -53,7 +61,8 @@ def left(stack: str, restored: str) -> list[str]:
         "function": {function["FunctionName"] for function in pages("lambda", "list_functions", "Functions")},
         "log group": {group["logGroupName"] for found in groups for group in found},
     }
-    return [f"{kind} {name}" for kind, own in names(stack, restored).items() for name in own if name in there[kind]]
+    own = [f"{kind} {name}" for kind, all_names in names(stack).items() for name in all_names if name in there[kind]]
+    return own + [f"restored table {name}" for name in restored(cloudformation, stack, there["table"])]
 
 
 def main() -> int:
@@ -65,8 +74,9 @@ def main() -> int:
 
     found = stacks.describe(cloudformation, given.stack)
     parameters = {p["ParameterKey"]: p["ParameterValue"] for p in (found or {}).get("Parameters", [])}
-    # One that never stood holds no data, and can't be updated any more.
-    if found and parameters.get("Protect") == "true" and found["StackStatus"] not in stacks.NEVER_STOOD:
+    # One that failed to be made or to be deleted can't be updated any more. What is protected in it stays.
+    stands = found and found["StackStatus"] not in (*stacks.NEVER_STOOD, stacks.HALF_GONE)
+    if stands and parameters.get("Protect") == "true":
         print(
             f"destroy: {given.stack} is protected, nothing was deleted. To delete its data for good, first run:\n"
             f"  make deploy STACK={given.stack} PARAMETERS=Protect=false",
@@ -82,7 +92,7 @@ def main() -> int:
         print("destroy: these could not be deleted; mend the reason and run this again:", *failed, sep="\n  ", file=sys.stderr)
         return 1
     removed = remove_uploads(cloudformation, boto3.client("s3"), given.stack)
-    still = left(given.stack, parameters.get("RestoredTables", ""))
+    still = left(cloudformation, given.stack)
     if still:
         print("destroy: the stack is gone, but these have its name; delete what nobody needs:", *still, sep="\n  ", file=sys.stderr)
         return 1

@@ -6,8 +6,10 @@ from botocore.exceptions import ClientError
 
 #: Stack states in which nothing happens.
 AT_REST = ("_COMPLETE", "_FAILED")
-#: Of a stack that never stood. It can only be deleted.
-NEVER_STOOD = ("CREATE_FAILED", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED")
+#: Of a stack whose creation failed. It can only be deleted.
+NEVER_STOOD = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED")
+#: Of a stack whose deletion failed, and of one for which nothing was made yet.
+HALF_GONE, NOT_BEGUN = "DELETE_FAILED", "REVIEW_IN_PROGRESS"
 
 
 def describe(cloudformation, stack: str) -> dict | None:

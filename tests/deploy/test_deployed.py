@@ -226,7 +226,7 @@ def test_a_function_url_takes_tracking_calls_where_it_is_asked_for_and_a_first_d
     bare = stand_in.run(*command, "Protect=false")
     assert bare.returncode == 0, bare.stdout + bare.stderr
     # What it replaced is kept, to roll back to.
-    (address,) = re.findall(r"Before it +https://([^.]+)\.s3\.[^/]+/(\S+)", bare.stdout)
+    (address,) = re.findall(r"to roll back to: s3://([^/]+)/(\S+)", bare.stdout)
     kept = stand_in.client("s3").get_object(Bucket=address[0], Key=address[1])["Body"].read().decode()
     assert "IngestFunction:" in kept and "s3://" in kept
     gone = stand_in.run(sys.executable, "scripts/destroy.py", "--stack", stack, "--yes")
@@ -276,6 +276,20 @@ KINDS = [
 def test_a_stack_that_is_destroyed_leaves_nothing(deployment, stand_in):
     deployed = stand_in.run(sys.executable, "scripts/deploy.py", "--stack", STACK, "--arch", "x86_64", "Protect=false")
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    # What a restore made is no part of the stack, and is named for as long as it is there. That of another stack is none of it.
+    for table in (f"{STACK}-r1-config", f"{STACK}stable-r1-config"):
+        deployment.client("dynamodb").create_table(
+            TableName=table,
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+    for _ in range(2):
+        kept = stand_in.run(sys.executable, "scripts/destroy.py", "--stack", STACK, "--yes")
+        assert kept.returncode == 1, kept.stdout
+        assert kept.stderr.splitlines()[1:] == [f"  restored table {STACK}-r1-config"]
+    for table in (f"{STACK}-r1-config", f"{STACK}stable-r1-config"):
+        deployment.client("dynamodb").delete_table(TableName=table)
     gone = stand_in.run(sys.executable, "scripts/destroy.py", "--stack", STACK, "--yes")
     assert gone.returncode == 0, gone.stdout + gone.stderr
     for service, operation, key, attribute in KINDS:

@@ -58,8 +58,7 @@ def test_the_reasons_in_the_runbook_are_those_that_stages_give():
     table = text.split("| The reason says | Do |\n")[1].split("\n\n")[0]
     quoted = [phrase for row in table.splitlines()[1:] for phrase in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
     said = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "shared").rglob("*.rs") if "tests" not in path.parts)
-    # What AWS answers, and what is filled in.
-    said = re.sub(r"\{\w*\}", "…", said) + "AccessDenied ResourceNotFound"
+    said += "AccessDenied ResourceNotFound"
     assert len(quoted) > 10
     for phrase in quoted:
         for part in re.sub(r"\d+", "…", phrase).split("…"):
@@ -73,5 +72,4 @@ def test_what_is_looked_for_after_a_teardown_has_the_names_of_the_template():
         "log group": {group["Properties"]["LogGroupName"]["Fn::Sub"] for group in resources("AWS::Logs::LogGroup").values()},
         "table": {table["Properties"]["TableName"]["Fn::Sub"] for table in resources("AWS::DynamoDB::Table").values()},
     }
-    assert {kind: set(names) for kind, names in destroy.names("${AWS::StackName}", "").items()} == named
-    assert "harpoon-r1-config" in destroy.names("harpoon", "r1")["table"]
+    assert {kind: set(names) for kind, names in destroy.names("${AWS::StackName}").items()} == named

@@ -304,7 +304,7 @@ impl<S: Store + Clone, Q: Queue<AccountChanged>, C: Clock + Clone, E: Entropy> L
         let model = self.models.latest(workspace).await?;
         let at = self.clock.now().plus_millis(SETTLE_MS);
         for (home, standing) in first {
-            if standing.record.follows() < model.version() && !active(Mutant::FirstStandingBelieved) {
+            if standing.record.scored_under() < model.version() && !active(Mutant::FirstStandingBelieved) {
                 self.homes.store().write(put_due(workspace, home, at, 0)?).await?;
             }
         }

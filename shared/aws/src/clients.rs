@@ -9,7 +9,7 @@ use aws_config::{
     BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider, retry::RetryConfig, timeout::TimeoutConfig,
 };
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-use aws_smithy_http_client::{Connector, ConnectorBuilder, tls};
+use aws_smithy_http_client::{Builder, Connector, ConnectorBuilder, tls};
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpClient, SharedHttpConnector, http_client_fn};
 use pipeline::environment::{Environment, EnvironmentError};
 use std::{sync::OnceLock, time::Duration};
@@ -23,6 +23,8 @@ const FIPS: &str = "AWS_USE_FIPS_ENDPOINT";
 /// How often a request is tried before its error is reported.
 const ATTEMPTS: u32 = 4;
 
+/// The cryptography of connections.
+const TLS: tls::Provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
 /// How long it may take until a connection stands.
 const CONNECT: Duration = Duration::from_secs(2);
 
@@ -36,9 +38,8 @@ pub struct AwsClients {
 impl AwsClients {
     /// For somebody's terminal: region, credentials, profile and endpoint as the AWS tools find them.
     pub async fn from_env() -> Self {
-        let environment = Environment::of_process();
         let config = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http_client(&environment))
+            .http_client(Builder::new().tls_provider(TLS).build_https())
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
             .timeout_config(time_limits(Duration::from_secs(5)));
         config.load().await.into()
@@ -61,7 +62,7 @@ impl AwsClients {
             .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
             .use_fips(is_on(environment, FIPS))
             .use_dual_stack(is_on(environment, "AWS_USE_DUALSTACK_ENDPOINT"))
-            .http_client(http_client(environment))
+            .http_client(http_client_of_function(environment))
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
             .timeout_config(time_limits(Duration::from_secs(5)));
         config.set_endpoint_url(environment.optional("AWS_ENDPOINT_URL"));
@@ -120,18 +121,17 @@ fn is_on(environment: &Environment<'_>, name: &str) -> bool {
     environment.optional(name).is_some_and(|value| value.eq_ignore_ascii_case("true"))
 }
 
-/// What speaks to the endpoint. In a function, nothing else than the roots of AWS's own certificates is read: the hundreds of a host's
-/// store take longer to read than all the rest of a start. Whoever names certificates, an endpoint or a region that has others gets the host's.
-fn http_client(environment: &Environment<'_>) -> SharedHttpClient {
+/// What speaks to the endpoint. Nothing else than the roots of AWS's own certificates is read: the hundreds of a host's store take longer to
+/// read than all the rest of a start. Whoever names certificates, an endpoint or a region that has others gets the host's.
+fn http_client_of_function(environment: &Environment<'_>) -> SharedHttpClient {
     let endpoint = environment.optional("AWS_ENDPOINT_URL");
     if endpoint.as_ref().is_some_and(|url| url.starts_with("http://")) {
         return client_of(connector().build_http());
     }
-    let builder = connector().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring));
-    let is_function = environment.optional("AWS_LAMBDA_FUNCTION_NAME").is_some();
+    let builder = connector().tls_provider(TLS);
     let named = ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().any(|name| environment.optional(name).is_some());
     let elsewhere = environment.optional("AWS_REGION").is_none_or(|region| ELSEWHERE.iter().any(|begin| region.starts_with(begin)));
-    if !is_function || endpoint.is_some() || named || elsewhere || is_on(environment, FIPS) {
+    if endpoint.is_some() || named || elsewhere || is_on(environment, FIPS) {
         return client_of(builder.build());
     }
     let roots = tls::TrustStore::empty().with_pem_certificate(AMAZON_ROOTS);
@@ -165,14 +165,13 @@ mod tests {
 
     fn of_lambda(name: &str) -> Option<String> {
         match name {
-            "AWS_LAMBDA_FUNCTION_NAME" => Some("harpoon-score".into()),
             "AWS_REGION" => Some("eu-central-1".into()),
             "AWS_USE_DUALSTACK_ENDPOINT" => Some("true".into()),
             _ => None,
         }
     }
 
-    /// A certificate that can't be read would end the process at the first request.
+    /// A certificate that can't be read would end the process at its start.
     #[tokio::test]
     async fn a_function_asks_over_tls_with_the_roots_of_amazon() {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -32,7 +32,7 @@ pub type LambdaError = lambda_runtime::Error;
 /// second call changes nothing.
 pub fn init_tracing() {
     let environment = Environment::of_process();
-    let said = |name| environment.optional(name)?.parse::<Targets>().ok();
+    let said = |name| environment.optional(name)?.trim_end_matches(',').parse::<Targets>().ok();
     let filter =
         said("AWS_LAMBDA_LOG_LEVEL").or_else(|| said("RUST_LOG")).unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let lines = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);

@@ -721,7 +721,7 @@ pub struct Standing {
 
 impl Standing {
     /// The version of the model that everything which it shows follows from, at least.
-    pub fn follows(&self) -> u64 {
+    pub fn scored_under(&self) -> u64 {
         self.scored_by.unwrap_or(self.model)
     }
 }

@@ -25,8 +25,8 @@ pub struct StandingHead {
 }
 
 impl StandingHead {
-    /// As [`Standing::follows`](crate::records::Standing::follows).
-    pub fn follows(&self) -> u64 {
+    /// As [`Standing::scored_under`](crate::records::Standing::scored_under).
+    pub fn scored_under(&self) -> u64 {
         self.scored_by.unwrap_or(self.model)
     }
 }

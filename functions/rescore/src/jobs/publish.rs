@@ -325,7 +325,7 @@ const fn target(record: &JobRecord) -> u64 {
 
 /// Whether a home was not scored by the model yet. One that was absorbed has no score of its own.
 fn lacks(standing: &StandingHead, target: u64) -> bool {
-    standing.merged_into.is_none() && standing.follows() < target
+    standing.merged_into.is_none() && standing.scored_under() < target
 }
 
 fn done(record: &JobRecord, sums: &Gathered) -> Worked {
