@@ -122,16 +122,17 @@ def test_a_damaged_message_is_parked_with_its_reason(deployment):
 
 def test_what_can_not_be_handled_is_parked_and_counts_once_when_it_is_redriven_after_the_fix(deployment):
     sqs, table = deployment.client("sqs"), f"{STACK}-config"
-    # A message that failed is hidden for as long as the queue says; nobody waits for that here.
+    # A message that failed is hidden for as long as the queue says; nobody waits minutes for that here.
     patience = sqs.get_queue_attributes(QueueUrl=deployment.queue("Resolve"), AttributeNames=["VisibilityTimeout"])["Attributes"]
-    sqs.set_queue_attributes(QueueUrl=deployment.queue("Resolve"), Attributes={"VisibilityTimeout": "1"})
+    sqs.set_queue_attributes(QueueUrl=deployment.queue("Resolve"), Attributes={"VisibilityTimeout": "3"})
     before = account(deployment)["engagement_score"]
     damaged = {"pk": {"S": "main"}, "sk": {"S": "model"}}
     deployment.client("dynamodb").put_item(TableName=table, Item={**damaged, "v": {"N": "1"}, "d": {"S": "not a model"}})
     try:
         answer = deployment.track("/v1/track", {"userId": "u1", "messageId": "m-late", "event": "Email Clicked"})
         assert answer.status_code == 200
-        (parked,) = wait_for("the message is parked", lambda: messages(deployment, "ResolveDead"))
+        # On a slow machine an attempt may take longer than that, and two of them park the message.
+        parked, *_ = wait_for("the message is parked", lambda: messages(deployment, "ResolveDead"))
     finally:
         deployment.client("dynamodb").delete_item(TableName=table, Key=damaged)
         sqs.set_queue_attributes(QueueUrl=deployment.queue("Resolve"), Attributes=patience)
