@@ -38,7 +38,7 @@ const REMEMBERED: usize = 1_000;
 /// `kms:GenerateDataKey`, opening `kms:Decrypt`, neither needs both.
 pub struct KmsSecrets {
     config: SdkConfig,
-    /// Made at the first secret, which most processes never see.
+    /// Made at the first secret, which most processes of the API never see.
     client: OnceLock<Client>,
     key: String,
     opened: Mutex<HashMap<Opened, (Instant, String)>>,
